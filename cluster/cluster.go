@@ -1,0 +1,326 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/gossip"
+	"cloakroom/cluster/idle"
+	"cloakroom/cluster/lookup"
+	"cloakroom/cluster/propose"
+	"cloakroom/cluster/roster"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// Cluster is a node's part in the cluster.
+type Cluster struct {
+	cfg    Config
+	logger *slog.Logger
+	data   *dataDir
+	dial   dialer
+
+	wire     *wire.Transport
+	raft     *consensus.Node
+	gossip   *gossip.Gossip
+	clock    *idle.Clock
+	proposer *propose.Proposer
+	reader   *lookup.Reader
+	keeper   *idle.Keeper
+	roster   *roster.Roster
+
+	draining atomic.Bool
+	fatal    sync.Once
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+}
+
+// Open starts the node. It returns when the node listens; it may not have a cluster yet, which Ready tells.
+func Open(cfg Config) (*Cluster, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Ephemeral {
+		cfg.DataDir = ""
+	}
+	if cfg.Network == nil {
+		cfg.Network = wire.TCP{}
+	}
+	data, err := openDataDir(cfg.DataDir, cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg, data: data, logger: cfg.Logger.With("node", cfg.Name)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.open(); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) open() error {
+	if err := c.openWire(); err != nil {
+		return err
+	}
+	if err := c.openRaft(); err != nil {
+		return err
+	}
+	if err := c.openGossip(); err != nil {
+		return err
+	}
+	if err := c.wireUp(); err != nil {
+		return err
+	}
+	c.proposer.Open()
+	c.reader.Open()
+	c.keeper.Open()
+	c.roster.Open()
+	c.group.Go(c.leadWhenElected)
+	return nil
+}
+
+func (c *Cluster) openWire() error {
+	if err := wire.CheckBind(c.cfg.Key, c.cfg.Peer); err != nil {
+		return fmt.Errorf("peer port: %w", err)
+	}
+	advertise, err := c.cfg.advertised(c.cfg.Peer)
+	if err != nil {
+		return fmt.Errorf("peer port: %w", err)
+	}
+	c.wire, err = wire.Open(wire.Config{
+		NodeID: c.id(), Bind: c.cfg.Peer, Advertise: advertise, Key: c.cfg.Key,
+		Network: c.cfg.Network, Logger: c.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("peer port: %w", err)
+	}
+	c.wire.SetCluster(c.data.id.ClusterID)
+	c.dial = dialer{wire: c.wire, book: roster.NewBook()}
+	return nil
+}
+
+func (c *Cluster) openRaft() error {
+	dir := ""
+	if c.data.path != "" {
+		dir = c.data.file("raft")
+	}
+	cfg := consensus.Config{
+		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Layer: c.dial.raftLayer(c.id()),
+		Logger: c.logger, OnFatal: c.fail,
+	}
+	if c.cfg.Tune != nil {
+		c.cfg.Tune(&cfg)
+	}
+	var err error
+	c.raft, err = consensus.Open(cfg)
+	if err != nil {
+		return fmt.Errorf("raft: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) openGossip() error {
+	if err := wire.CheckBind(c.cfg.Key, c.cfg.Gossip); err != nil {
+		return fmt.Errorf("gossip port: %w", err)
+	}
+	advertise, err := c.cfg.advertised(c.cfg.Gossip)
+	if err != nil {
+		return fmt.Errorf("gossip port: %w", err)
+	}
+	c.gossip, err = gossip.Open(gossip.Config{
+		NodeID: c.id(), Bind: c.cfg.Gossip, Advertise: advertise, Key: c.cfg.Key.Derive(wire.PurposeGossip),
+		Meta: gossip.Meta{ID: c.id(), Name: c.cfg.Name, ClusterID: c.data.id.ClusterID, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP,
+			Expect: uint8(c.cfg.Expect), HasState: c.raft.HasState(), ReadReplica: c.cfg.ReadReplica,
+			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion},
+		Transport: c.cfg.GossipTransport, Seeds: c.cfg.Join, Logger: c.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("gossip port: %w", err)
+	}
+	return nil
+}
+
+// wireUp makes the parts of floor 3 and hands them what they need of each other.
+func (c *Cluster) wireUp() error {
+	c.clock = idle.NewClock(c.machineClock)
+	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Now})
+	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
+	c.keeper = idle.New(idle.Config{
+		Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft, Peers: c.dial, Do: c.Do, Logger: c.logger,
+	})
+	c.dial.Handle(kindStatus, c.serveStatus)
+	var err error
+	c.roster, err = roster.New(roster.Config{
+		Self: session.Member{
+			ID: c.id(), Name: c.cfg.Name, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP, ReadReplica: c.cfg.ReadReplica,
+			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
+		},
+		Expect: c.cfg.Expect, ClusterID: c.data.id.ClusterID,
+		Raft: c.raft, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
+		Do: c.Do, OnCluster: c.joined, OnFatal: c.fail, Logger: c.logger,
+	})
+	return err
+}
+
+// Close stops the node as it is: without a hand-over, and without leaving. Drain comes before it in an orderly stop.
+func (c *Cluster) Close() error {
+	c.draining.Store(true)
+	return c.close()
+}
+
+// close stops whatever has been started, the uppermost first.
+func (c *Cluster) close() error {
+	c.cancel()
+	if c.roster != nil {
+		c.roster.Close()
+		c.keeper.Close()
+		c.group.Wait()
+		c.reader.Close()
+		c.proposer.Close()
+	}
+	var errs []error
+	if c.gossip != nil {
+		errs = append(errs, c.gossip.Close())
+	}
+	if c.raft != nil {
+		errs = append(errs, c.raft.Close())
+	}
+	if c.wire != nil {
+		errs = append(errs, c.wire.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Drain prepares an orderly stop: the node says that it is not ready, replicates the last uses that it knows of, hands
+// its leadership over and leaves gossip. It stays a member, unless it is ephemeral: then it leaves for good.
+func (c *Cluster) Drain(ctx context.Context) error {
+	c.draining.Store(true)
+	c.keeper.Flush(ctx)
+	var errs []error
+	switch {
+	case c.cfg.Ephemeral:
+		errs = append(errs, c.roster.Leave(ctx))
+	case c.raft.IsLeader() && c.others():
+		errs = append(errs, c.raft.Transfer(ctx))
+	}
+	return errors.Join(append(errs, c.gossip.Leave(ctx))...)
+}
+
+// others reports whether there is another voter that could lead.
+func (c *Cluster) others() bool {
+	servers, err := c.raft.Servers()
+	if err != nil {
+		return false
+	}
+	for _, s := range servers {
+		if s.Voter && s.ID != c.id() {
+			return true
+		}
+	}
+	return false
+}
+
+// Do brings a command into the log. The error is the machine's refusal, or says why there is no answer; after any but
+// ErrOutcomeUnknown the command has not taken effect and will not.
+func (c *Cluster) Do(ctx context.Context, cmd session.Command) (session.Result, error) {
+	result, _, err := c.proposer.Do(ctx, cmd)
+	return result, err
+}
+
+// Lookup returns the session of a key, as fresh as the level asks for. It is not a use of it: see Used.
+func (c *Cluster) Lookup(ctx context.Context, key session.Key, level Level) (session.View, error) {
+	if err := c.reader.Establish(ctx, level); err != nil {
+		return session.View{}, err
+	}
+	var view session.View
+	var tombstone session.Tombstone
+	var live, ended bool
+	c.raft.Read(func(m *session.Machine) {
+		if view, live = m.Lookup(key); !live {
+			tombstone, ended = m.Tombstone(key)
+		}
+	})
+	switch {
+	case ended && tombstone.Reason == session.EndedByIdle:
+		return session.View{}, session.ErrSessionIdle
+	case !live:
+		return session.View{}, session.ErrSessionInvalid
+	}
+	if err := c.keeper.Check(view.Session); err != nil {
+		return session.View{}, err
+	}
+	return view, nil
+}
+
+// Read runs fn on the machine when it is as fresh as the level asks for. fn must not block or change anything.
+func (c *Cluster) Read(ctx context.Context, level Level, fn func(*session.Machine)) error {
+	if err := c.reader.Establish(ctx, level); err != nil {
+		return err
+	}
+	c.raft.Read(fn)
+	return nil
+}
+
+// Used remembers that a session is used now.
+func (c *Cluster) Used(key session.Key) { c.keeper.Used(key) }
+
+// LastUse returns the latest use of a session that this node knows of.
+func (c *Cluster) LastUse(s *session.Session) session.Time { return c.keeper.LastUse(s) }
+
+// Now returns cluster time as this node estimates it.
+func (c *Cluster) Now() session.Time { return c.clock.Now() }
+
+// Bootstrapper reports whether this node bootstrapped the cluster.
+func (c *Cluster) Bootstrapper() bool { return c.roster.Bootstrapper() }
+
+// Ready says why this node should not be sent requests; nil: it should.
+func (c *Cluster) Ready() error {
+	switch {
+	case c.draining.Load():
+		return ErrDraining
+	case !c.roster.Placed():
+		return ErrJoining
+	case c.raft.LeaderID() != "":
+		return nil
+	}
+	for _, m := range c.gossip.Members() {
+		if m.ID != c.id() && m.State == gossip.StateAlive {
+			return ErrNoLeader
+		}
+	}
+	return ErrCutOff
+}
+
+func (c *Cluster) id() string { return c.data.id.NodeID }
+
+func (c *Cluster) machineClock() (now session.Time) {
+	c.raft.Read(func(m *session.Machine) { now = m.Clock() })
+	return now
+}
+
+// joined is called when the cluster's id becomes known: from now on this node speaks with no other cluster.
+func (c *Cluster) joined(id string) error {
+	if err := c.data.setCluster(id); err != nil {
+		return err
+	}
+	c.wire.SetCluster(id)
+	return nil
+}
+
+// fail reports what this node can't survive, once.
+func (c *Cluster) fail(err error) {
+	c.fatal.Do(func() {
+		c.logger.Error("this node can't go on", "error", err)
+		if c.cfg.OnFatal != nil {
+			go c.cfg.OnFatal(err)
+		}
+	})
+}

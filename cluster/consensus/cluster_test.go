@@ -1,0 +1,422 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/session"
+)
+
+func TestReplicates(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		for range 20 {
+			c.must(c.role(10))
+		}
+		c.equal()
+		leader := c.leader()
+		id, addr := leader.Leader()
+		if id != leader.cfg.NodeID || addr != c.addrs[id] {
+			t.Errorf("leader %q at %q", id, addr)
+		}
+		for _, n := range c.nodes {
+			if got, _ := n.Leader(); got != id {
+				t.Errorf("%s takes %q for the leader", n.cfg.NodeID, got)
+			}
+			if n.Term() != leader.Term() || !n.HasState() {
+				t.Errorf("%s: term %d, state %v", n.cfg.NodeID, n.Term(), n.HasState())
+			}
+			if e := n.Stats().Elections; e != 1 {
+				t.Errorf("%s has seen %d elections", n.cfg.NodeID, e)
+			}
+		}
+	})
+}
+
+func TestLeaderLoss(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		old := c.leader().cfg.NodeID
+		kept := c.role(10)
+		c.must(kept)
+		changed := map[string]<-chan struct{}{}
+		for id, n := range c.nodes {
+			changed[id] = n.Changed()
+		}
+		c.net.Host(old).Down()
+		c.stop(old)
+		c.must(c.role(10))
+		for id := range c.nodes {
+			select {
+			case <-changed[id]:
+			default:
+				t.Errorf("%s has not said that the leader changed", id)
+			}
+		}
+		c.net.Host(old).Up()
+		c.start(old)
+		c.equal()
+		if !hasRole(c.nodes[old], kept.Name) {
+			t.Error("an acknowledged command is gone")
+		}
+	})
+}
+
+// TestPartition cuts the leader off. What it was asked meanwhile has an unknown outcome, never "not the leader", and
+// does not come back when the partition heals.
+func TestPartition(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		old := c.leader()
+		id := old.cfg.NodeID
+		others := without(id)
+		c.net.Partition([]string{id}, others)
+		lost := c.role(10)
+		_, _, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context())
+		if !errors.Is(err, ErrLeadershipLost) || errors.Is(err, ErrNotLeader) {
+			t.Errorf("a proposal of a leader that was cut off: %v", err)
+		}
+		if _, _, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context()); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("a proposal after it stepped down: %v", err)
+		}
+		next := c.leader(others...)
+		c.mustAt(next, c.role(10))
+		term := next.Term()
+		time.Sleep(time.Minute)
+		c.net.Heal()
+		c.equal()
+		if next.Term() != term || !next.IsLeader() {
+			t.Errorf("the node that came back has disturbed the leader: term %d, was %d", next.Term(), term)
+		}
+		for _, n := range c.nodes {
+			if hasRole(n, lost.Name) {
+				t.Errorf("%s has the entry that was never committed", n.cfg.NodeID)
+			}
+		}
+	})
+}
+
+// TestDivergentTail gives the former leader an end of log that nobody else has. The nudges of the new one come before
+// its entries do; they must not commit that end.
+func TestDivergentTail(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		old := c.leader()
+		id := old.cfg.NodeID
+		others := without(id)
+		c.net.Partition([]string{id}, others)
+		var futures []Future
+		for range 40 {
+			futures = append(futures, old.Propose(t.Context(), encode(t, c.role(10))))
+		}
+		for _, f := range futures {
+			if _, _, err := f.Wait(t.Context()); !errors.Is(err, ErrLeadershipLost) {
+				t.Fatalf("a proposal of a leader that was cut off: %v", err)
+			}
+		}
+		next := c.leader(others...)
+		c.slow.set(c.addrs[id], 300*time.Millisecond)
+		c.mustAt(next, c.role(10))
+		c.net.Heal()
+		for range 30 {
+			if _, _, err := next.Propose(t.Context(), c.bigEntry()).Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		c.slow.set(c.addrs[id], 0)
+		c.equal()
+		if err := c.fatal.of(id); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLaggingNodeGetsSnapshot(t *testing.T) {
+	inFakeTime(t, Config{TrailingLogs: 4}, func(t *testing.T, c *trio) {
+		leader := c.leader()
+		others := without(leader.cfg.NodeID)
+		lagging := c.nodes[others[0]]
+		c.net.Partition([]string{others[0]}, []string{leader.cfg.NodeID, others[1]})
+		for range 100 {
+			c.mustAt(leader, c.role(100))
+		}
+		if err := leader.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if first, err := leader.log.FirstIndex(); err != nil || first < 90 {
+			t.Fatalf("the log begins at %d, %v", first, err)
+		}
+		c.net.Heal()
+		c.equal()
+		if s := lagging.Stats(); s.Restores != 1 || s.SnapshotIndex != leader.Stats().SnapshotIndex {
+			t.Errorf("restores %d, snapshot %d", s.Restores, s.SnapshotIndex)
+		}
+		// It goes on from there, also after a restart, and its log has no entries from before the snapshot.
+		if first, err := lagging.log.FirstIndex(); err != nil || first <= lagging.Stats().SnapshotIndex {
+			t.Errorf("the log begins at %d, %v", first, err)
+		}
+		c.stop(others[0])
+		c.start(others[0])
+		c.equal()
+	})
+}
+
+func TestRestartOfAll(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		r := c.role(10)
+		c.must(r)
+		if err := c.leader().Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.must(c.role(10))
+		for _, id := range []string{"n1", "n2", "n3"} {
+			c.stop(id)
+		}
+		for _, id := range []string{"n1", "n2", "n3"} {
+			c.start(id)
+		}
+		c.equal()
+		for id, n := range c.nodes {
+			if !hasRole(n, r.Name) {
+				t.Errorf("%s has lost a command", id)
+			}
+			if err := n.Bootstrap(c.servers(id)); !errors.Is(err, ErrBootstrapped) {
+				t.Errorf("bootstrap of a node with state: %v", err)
+			}
+		}
+	})
+}
+
+// TestMoved restarts all nodes under other addresses. Nobody could tell the others by the log.
+func TestMoved(t *testing.T) {
+	book := map[string]string{"n1": "m1:7000", "n2": "m2:7000", "n3": "m3:7000"}
+	moved := false
+	cfg := Config{Resolve: func(id string) (string, bool) { return book[id], moved }}
+	inFakeTime(t, cfg, func(t *testing.T, c *trio) {
+		c.must(c.role(10))
+		for id := range book {
+			c.stop(id)
+		}
+		moved = true
+		for id, addr := range book {
+			c.addrs[id] = addr
+			c.start(id)
+		}
+		c.equal()
+		leader := c.leader()
+		for id, addr := range book {
+			if err := leader.AddVoter(t.Context(), id, addr); err != nil {
+				t.Fatal(err)
+			}
+		}
+		servers, err := leader.Servers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range servers {
+			if s.Addr != book[s.ID] || !s.Voter {
+				t.Errorf("%+v", s)
+			}
+		}
+		if id, addr := leader.Leader(); addr != book[id] {
+			t.Errorf("leader %q at %q", id, addr)
+		}
+	})
+}
+
+func TestTransfer(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		old := c.leader()
+		term := old.Term()
+		start := time.Now()
+		if err := old.Transfer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if old.IsLeader() || c.leader() == old {
+			t.Error("it is the leader still")
+		}
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		if err := old.Transfer(t.Context()); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("transfer by a follower: %v", err)
+		}
+		c.equal()
+		if now := c.leader().Term(); now != term+1 {
+			t.Errorf("term %d after %d", now, term)
+		}
+	})
+}
+
+// TestMembership adds a fourth node, promotes it and removes the leader. Configuration entries count as applied.
+func TestMembership(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		fourth := c.start("n4")
+		if fourth.HasState() {
+			t.Error("an empty node has state")
+		}
+		leader := c.leader()
+		before := leader.Applied()
+		if err := leader.AddNonvoter(t.Context(), "n4", c.addrs["n4"]); err != nil {
+			t.Fatal(err)
+		}
+		if leader.Applied() != before+1 {
+			t.Errorf("applied %d, was %d: the configuration entry is missing", leader.Applied(), before)
+		}
+		leader.Read(func(m *session.Machine) {
+			if m.Applied() != before+1 {
+				t.Errorf("the machine is at %d", m.Applied())
+			}
+		})
+		if err := leader.Snapshot(t.Context()); err != nil { // which is at the configuration entry
+			t.Error(err)
+		}
+		c.equal()
+		if err := leader.AddVoter(t.Context(), "n4", c.addrs["n4"]); err != nil {
+			t.Fatal(err)
+		}
+		c.equal()
+		if err := fourth.Remove(t.Context(), "n1"); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("remove by a follower: %v", err)
+		}
+		id := leader.cfg.NodeID
+		if err := leader.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if next := c.leader(append(without(id), "n4")...); next == leader {
+			t.Error("a leader that was removed goes on")
+		}
+		servers, err := c.leader(append(without(id), "n4")...).Servers()
+		if err != nil || len(servers) != 3 {
+			t.Errorf("%v, %v", servers, err)
+		}
+		c.stop(id)
+		c.equal()
+		// The nudge knows of the change: removed members are not asked, and added ones are.
+		now := c.leader()
+		now.nudger.mu.Lock()
+		defer now.nudger.mu.Unlock()
+		if len(now.nudger.followers) != 2 || now.nudger.followers[raft.ServerID(id)] != nil {
+			t.Errorf("nudges go to %d members", len(now.nudger.followers))
+		}
+	})
+}
+
+// TestDivergedBehindSnapshot is the library's issue 697: a former leader's end of log is longer than the snapshot that
+// it is sent, and differs. It must clear its log, say so, and be well after a restart.
+func TestDivergedBehindSnapshot(t *testing.T) {
+	inFakeTime(t, Config{TrailingLogs: 1}, func(t *testing.T, c *trio) {
+		old := c.leader()
+		id := old.cfg.NodeID
+		others := without(id)
+		c.net.Partition([]string{id}, others)
+		for range 100 {
+			old.Propose(t.Context(), encode(t, c.role(10)))
+		}
+		next := c.leader(others...)
+		for range 30 {
+			c.mustAt(next, c.role(10))
+		}
+		if err := next.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // until no request with the entries themselves is on its way any more
+		c.net.Heal()
+		for range 100 {
+			if c.fatal.of(id) != nil {
+				break
+			}
+			c.mustAt(next, c.role(10))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := c.fatal.of(id); !errors.Is(err, ErrDiverged) {
+			t.Fatalf("the node says %v", err)
+		}
+		c.stop(id)
+		c.start(id)
+		c.equal()
+	})
+}
+
+func TestBootstrap(t *testing.T) {
+	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
+		c := newTrio(t, network, Config{})
+		n := c.start("n1")
+		if n.HasState() || n.IsLeader() || n.Stats().LastContact != -1 {
+			t.Error("an empty node")
+		}
+		if err := n.Bootstrap([]Server{{ID: "n2", Addr: "n2:7000", Voter: true}}); err == nil {
+			t.Error("bootstrapped without itself")
+		}
+		if err := n.Bootstrap(nil); err == nil {
+			t.Error("bootstrapped without servers")
+		}
+		if err := n.Bootstrap(c.servers("n1")); err != nil {
+			t.Fatal(err)
+		}
+		if !n.HasState() {
+			t.Error("no state after the bootstrap")
+		}
+		if err := n.Bootstrap(c.servers("n1")); !errors.Is(err, ErrBootstrapped) {
+			t.Errorf("second bootstrap: %v", err)
+		}
+		c.equal()
+		if err := n.Transfer(t.Context()); err == nil {
+			t.Error("a leader alone can't transfer")
+		}
+	})
+}
+
+func TestWaitApplied(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		n := c.leader()
+		index := n.Applied()
+		if err := n.WaitApplied(t.Context(), index); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := n.WaitApplied(ctx, index+100); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("wait for what does not come: %v", err)
+		}
+		order := make(chan uint64, 20)
+		for i := uint64(20); i > 0; i-- {
+			go func() {
+				if err := n.WaitApplied(t.Context(), index+i); err != nil {
+					t.Error(err)
+				}
+				order <- i
+			}()
+		}
+		for i := uint64(1); i <= 20; i++ {
+			c.mustAt(n, c.role(1))
+			if got := <-order; got != i {
+				t.Fatalf("index %d woke the wait for %d", i, got)
+			}
+		}
+		n.fsm.waiters.mu.Lock()
+		if left := len(n.fsm.waiters.heap); left != 0 {
+			t.Errorf("%d waiters are left", left)
+		}
+		n.fsm.waiters.mu.Unlock()
+		ended := make(chan error)
+		go func() { ended <- n.WaitApplied(context.Background(), 1<<40) }()
+		time.Sleep(time.Second)
+		c.stop(n.cfg.NodeID)
+		if err := <-ended; !errors.Is(err, ErrShutdown) {
+			t.Errorf("wait on a node that was closed: %v", err)
+		}
+	})
+}
+
+func without(id string) []string {
+	var others []string
+	for _, other := range []string{"n1", "n2", "n3"} {
+		if other != id {
+			others = append(others, other)
+		}
+	}
+	return others
+}

@@ -1,0 +1,98 @@
+package consensus
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// layer knows all open connections, so that the end of a node need not wait for members that don't answer: the
+// library closes neither the connections that it keeps nor those that it serves.
+type layer struct {
+	raft.StreamLayer
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*layerConn]struct{}
+}
+
+type layerConn struct {
+	net.Conn
+	layer *layer
+}
+
+func newLayer(inner raft.StreamLayer) *layer {
+	return &layer{StreamLayer: inner, conns: map[*layerConn]struct{}{}}
+}
+
+// Accept returns the next connection that another member has made.
+func (l *layer) Accept() (net.Conn, error) { return l.track(l.StreamLayer.Accept()) }
+
+// Dial connects to another member.
+func (l *layer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return nil, net.ErrClosed
+	}
+	return l.track(l.StreamLayer.Dial(address, timeout))
+}
+
+func (l *layer) track(c net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+	tracked := &layerConn{Conn: c, layer: l}
+	l.conns[tracked] = struct{}{}
+	return tracked, nil
+}
+
+// Close closes the listener and all connections.
+func (l *layer) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	conns := l.conns
+	l.conns = map[*layerConn]struct{}{}
+	l.mu.Unlock()
+	err := l.StreamLayer.Close()
+	for c := range conns {
+		_ = c.Conn.Close() // broken or not, it is gone
+	}
+	return err
+}
+
+// Close closes the connection and forgets it.
+func (c *layerConn) Close() error {
+	c.layer.mu.Lock()
+	delete(c.layer.conns, c)
+	c.layer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// ServerAddr tells the library where to find a member.
+func (n *Node) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if string(id) == n.cfg.NodeID {
+		return n.transport.LocalAddr(), nil
+	}
+	if n.cfg.Resolve != nil {
+		if addr, ok := n.cfg.Resolve(string(id)); ok {
+			return raft.ServerAddress(addr), nil
+		}
+	}
+	<-n.ready
+	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
+		if s.ID == id {
+			return s.Address, nil
+		}
+	}
+	return "", errors.New("not in the configuration")
+}

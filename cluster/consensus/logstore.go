@@ -1,0 +1,182 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// logStore stands before the store of the log. It counts and times writes, asks for a snapshot when enough has been
+// written, and ends the node when a write fails or takes too long.
+type logStore struct {
+	raft.LogStore
+	meter  *meter
+	limit  int64 // bytes from one snapshot to the next
+	stall  time.Duration
+	onFail func(error) // must not block
+
+	full chan struct{} // a snapshot is due
+
+	writes, entries, bytes atomic.Uint64
+	sum, longest           atomic.Int64 // nanoseconds
+}
+
+var _ raft.LogStore = (*logStore)(nil)
+
+func newLogStore(inner raft.LogStore, cfg Config, onFail func(error)) *logStore {
+	return &logStore{
+		LogStore: inner,
+		meter:    newMeter(max(1, cfg.SnapshotBytes/meterSteps), cfg.TrailingBytes),
+		limit:    cfg.SnapshotBytes,
+		stall:    cfg.Stall,
+		onFail:   onFail,
+		full:     make(chan struct{}, 1),
+	}
+}
+
+// StoreLog stores one entry.
+func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs returns when the entries are on disk. After an error nobody knows what is on disk: the library would go on
+// with its own idea of it, so the node ends and looks again when it starts.
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	start := time.Now()
+	stalled := time.AfterFunc(s.stall, func() { s.onFail(ErrStalled) })
+	err := s.LogStore.StoreLogs(logs)
+	stalled.Stop()
+	s.count(logs, time.Since(start))
+	if err != nil {
+		s.onFail(fmt.Errorf("store log: %w", err))
+		return err
+	}
+	s.meter.add(logs)
+	if s.meter.since() >= s.limit {
+		s.wantSnapshot()
+	}
+	return nil
+}
+
+func (s *logStore) count(logs []*raft.Log, took time.Duration) {
+	s.writes.Add(1)
+	s.entries.Add(uint64(len(logs)))
+	var size int64
+	for _, l := range logs {
+		size += entrySize(l)
+	}
+	s.bytes.Add(uint64(size))
+	s.sum.Add(int64(took))
+	for {
+		longest := s.longest.Load()
+		if int64(took) <= longest || s.longest.CompareAndSwap(longest, int64(took)) {
+			return
+		}
+	}
+}
+
+func (s *logStore) wantSnapshot() {
+	select {
+	case s.full <- struct{}{}:
+	default: // it is wanted already
+	}
+}
+
+// DeleteRange removes entries: from the end, where they differ from the leader's, or from the front, behind a
+// snapshot. Those from the front may be very many, and an append waits for a transaction to end: so it takes several,
+// oldest first. A crash in between leaves a shorter log. From the end it must be one, or a crash would leave a hole.
+func (s *logStore) DeleteRange(first, last uint64) error {
+	lowest, err := s.FirstIndex()
+	if err != nil {
+		return err
+	}
+	highest, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last >= highest {
+		s.meter.truncate(first)
+		return s.LogStore.DeleteRange(first, last)
+	}
+	for from := max(first, lowest); from <= last; from += deleteChunk {
+		if err := s.LogStore.DeleteRange(from, min(last, from+deleteChunk-1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan looks at the log once before the library does: it must go on where the newest snapshot ends, without a hole.
+// (The library would panic.) What it finds is metered.
+func (s *logStore) scan(snapshots raft.SnapshotStore) error {
+	list, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	next := uint64(1)
+	if len(list) > 0 {
+		// A crash may have come between an installed snapshot and this.
+		if err := s.reconcile(list[0]); err != nil && !errors.Is(err, ErrDiverged) {
+			return err
+		}
+		s.meter.covered(list[0].Index)
+		next = list[0].Index + 1
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return fmt.Errorf("find end of log: %w", err)
+	}
+	for ; next <= last; next++ {
+		var log raft.Log
+		if err := s.GetLog(next, &log); err != nil {
+			return fmt.Errorf("entry %d of %d is missing or unreadable (%w): %w", next, last, err, ErrDamaged)
+		}
+		s.meter.add([]*raft.Log{&log})
+	}
+	if s.meter.since() >= s.limit {
+		s.wantSnapshot()
+	}
+	return nil
+}
+
+// reconcile makes the log fit a snapshot of the leader's that was just installed. The library leaves the log as it is,
+// but for its front:
+//
+//   - A log that ends before the snapshot would be left with a gap. Read by a later leader, its old entries could be
+//     taken for valid ones; all of them are covered by the snapshot, so they are removed.
+//   - A log that goes on beyond the snapshot but has another entry in its place never fitted: nothing from there on was
+//     ever committed. The library goes on to compare new entries with it and refuses them for ever (its issue 697). It
+//     is cleared, and because the library has its end in memory, the node must be started again: ErrDiverged.
+//   - Otherwise the entries beyond the snapshot are good, this node may have acknowledged them, and they stay.
+func (s *logStore) reconcile(meta *raft.SnapshotMeta) error {
+	first, err := s.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("find start of log: %w", err)
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return fmt.Errorf("find end of log: %w", err)
+	}
+	diverged := false
+	switch {
+	case last == 0, first > meta.Index:
+		return nil
+	case last >= meta.Index:
+		var log raft.Log
+		if err := s.GetLog(meta.Index, &log); err != nil {
+			return fmt.Errorf("entry %d of %d to %d is missing or unreadable (%w): %w", meta.Index, first, last, err, ErrDamaged)
+		}
+		if log.Term == meta.Term {
+			return nil
+		}
+		diverged = true
+	}
+	if err := s.DeleteRange(first, last); err != nil {
+		return fmt.Errorf("clear log behind snapshot: %w", err)
+	}
+	if diverged {
+		return ErrDiverged
+	}
+	return nil
+}

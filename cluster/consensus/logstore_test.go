@@ -1,0 +1,245 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/session"
+)
+
+// TestSnapshotByBytes: snapshots come with the bytes of the log, not with the number of its entries, and what stays
+// behind them is bounded in bytes too.
+func TestSnapshotByBytes(t *testing.T) {
+	const limit = 1 << 20
+	inFakeTime(t, Config{SnapshotBytes: limit, TrailingBytes: limit / 8}, func(t *testing.T, c *trio) {
+		n := c.leader()
+		for range 500 {
+			c.mustAt(n, &session.Tick{})
+		}
+		time.Sleep(5 * time.Minute) // twice the time after which the library looks by default
+		if s := n.Stats(); s.Snapshots != 0 || s.LogBytes > limit/3 {
+			t.Fatalf("after ticks and some time: %d snapshots, %d bytes", s.Snapshots, s.LogBytes)
+		}
+		wrote := 0
+		for n.Stats().Snapshots < 3 {
+			entry := encode(t, c.role(1000), c.role(1000), c.role(1000), c.role(1000))
+			if _, _, err := n.Propose(t.Context(), entry).Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if wrote += len(entry); wrote > 5*limit {
+				t.Fatalf("%d snapshots after %d bytes", n.Stats().Snapshots, wrote)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if wrote < 2*limit {
+			t.Errorf("3 snapshots after %d bytes", wrote)
+		}
+		c.equal()
+		for id, n := range c.nodes {
+			first, err := n.log.FirstIndex()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := n.Stats()
+			if kept := int64(s.SnapshotIndex+1-first) * 4100; kept > limit/3 || first <= 500 {
+				t.Errorf("%s keeps %d bytes behind the snapshot, from entry %d", id, kept, first)
+			}
+			if s.Snapshots < 2 {
+				t.Errorf("%s has taken %d snapshots", id, s.Snapshots)
+			}
+		}
+		// What was written before a restart counts.
+		before := n.Stats().LogBytes
+		id := n.cfg.NodeID
+		c.stop(id)
+		if after := c.start(id).Stats().LogBytes; after < before-limit/8 || after > before+limit/8 {
+			t.Errorf("%d bytes of log after the restart, %d before", after, before)
+		}
+	})
+}
+
+// stubbornLog fails or stalls on demand.
+type stubbornLog struct {
+	raft.LogStore
+	err   atomic.Pointer[error]
+	stall atomic.Int64
+}
+
+func (s *stubbornLog) StoreLogs(logs []*raft.Log) error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	time.Sleep(time.Duration(s.stall.Load())) // fake
+	return s.LogStore.StoreLogs(logs)
+}
+
+// TestBadDisk: a leader whose disk fails or stalls gives up and is replaced; without it nobody would notice.
+func TestBadDisk(t *testing.T) {
+	full := errors.New("disk full")
+	for name, test := range map[string]struct {
+		damage func(*stubbornLog)
+		want   error
+	}{
+		"fails":  {func(s *stubbornLog) { s.err.Store(&full) }, full},
+		"stalls": {func(s *stubbornLog) { s.stall.Store(int64(2 * time.Minute)) }, ErrStalled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+				old := c.leader()
+				id := old.cfg.NodeID
+				c.stop(id)
+				c.leader()
+				bad := &stubbornLog{LogStore: c.stores[id].Log}
+				c.stores[id].Log = bad
+				c.start(id)
+				c.equal()
+				for c.leader().cfg.NodeID != id {
+					if err := c.leader().Transfer(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.must(c.role(1))
+				test.damage(bad)
+				start := time.Now()
+				future := c.nodes[id].Propose(t.Context(), encode(t, c.role(1)))
+				if _, _, err := future.Wait(t.Context()); !errors.Is(err, ErrLeadershipLost) {
+					t.Errorf("the proposal: %v", err)
+				}
+				next := c.leader(without(id)...)
+				if took := time.Since(start); took > 15*time.Second {
+					t.Errorf("it took %v to replace it", took)
+				}
+				c.mustAt(next, c.role(1))
+				if err := c.fatal.of(id); !errors.Is(err, test.want) {
+					t.Errorf("it says %v", err)
+				}
+				c.stop(id)
+				c.stores[id].Log = bad.LogStore
+				c.start(id)
+				c.equal()
+			})
+		})
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		first, last uint64 // of a log of term 1
+		index, term uint64 // of the snapshot
+		wantFirst   uint64 // 0: empty
+		want        error
+	}{
+		{"empty log", 0, 0, 10, 2, 0, nil},
+		{"ends before it", 1, 9, 10, 2, 0, nil},
+		{"ends with it", 1, 10, 10, 1, 1, nil},
+		{"goes on beyond it", 1, 20, 10, 1, 1, nil},
+		{"has another entry in its place", 1, 20, 10, 2, 0, ErrDiverged},
+		{"ends with another entry", 1, 10, 10, 2, 0, ErrDiverged},
+		{"begins behind it", 11, 20, 10, 1, 11, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inner := raft.NewInmemStore()
+			s := newLogStore(inner, Config{}.withDefaults(), func(err error) { t.Error(err) })
+			for i := test.first; i > 0 && i <= test.last; i++ {
+				if err := s.StoreLog(&raft.Log{Index: i, Term: 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.reconcile(&raft.SnapshotMeta{Index: test.index, Term: test.term}); !errors.Is(err, test.want) {
+				t.Errorf("%v", err)
+			}
+			if first, err := s.FirstIndex(); err != nil || first != test.wantFirst {
+				t.Errorf("the log begins at %d, %v", first, err)
+			}
+		})
+	}
+}
+
+func TestMeter(t *testing.T) {
+	m := newMeter(1, 10*(100+entryOverhead))
+	fill := func(from, to uint64) {
+		for i := from; i <= to; i++ {
+			m.add([]*raft.Log{{Index: i, Data: []byte(strings.Repeat("x", 100))}})
+		}
+	}
+	const one = 100 + entryOverhead
+	expect := func(since int64, keep uint64) {
+		t.Helper()
+		if got := m.since(); got != since*one {
+			t.Errorf("%d bytes beyond the snapshot, want %d entries of %d", got, since, one)
+		}
+		if got := m.keep(); got != keep {
+			t.Errorf("keeps %d, want %d", got, keep)
+		}
+	}
+	expect(0, 0)
+	fill(1, 5)
+	expect(5, 5)
+	fill(6, 100)
+	expect(100, 10)
+	m.covered(90)
+	expect(10, 10)
+	m.covered(50) // older
+	expect(10, 10)
+	m.truncate(96)
+	expect(5, 10)
+	fill(96, 100)
+	expect(10, 10)
+	m.covered(100)
+	expect(0, 10)
+	m.truncate(1)
+	if m.since() != 0 {
+		t.Errorf("%d bytes in an empty log", m.since())
+	}
+	fill(101, 105)
+	if len(m.marks) > 60 || m.since() != 5*one {
+		t.Errorf("%d marks, %d bytes", len(m.marks), m.since())
+	}
+}
+
+func TestLogAdapter(t *testing.T) {
+	out := &logBuffer{}
+	a := newLogAdapter(out.logger())
+	sub := a.With("id", "x").Named("part")
+	for range 5 {
+		sub.Error("failed to heartbeat to", "peer", "p1", "error", errors.New("boom"))
+		sub.Error("failed to heartbeat to", "peer", "p2", "error", errors.New("boom"))
+		sub.Info("entering follower state")
+	}
+	a.Warn("failed to get previous log", "previous-index", uint64(7))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2+5+1 {
+		t.Errorf("%d lines:\n%s", len(lines), out)
+	}
+	if !strings.Contains(lines[0], "level=ERROR") || !strings.Contains(lines[0], "id=x") || !strings.Contains(lines[0], "error=boom") {
+		t.Error(lines[0])
+	}
+	if !strings.Contains(lines[len(lines)-1], "level=DEBUG") {
+		t.Error(lines[len(lines)-1])
+	}
+	now := time.Now()
+	if _, write := a.shared.admit("failed to heartbeat to\x00p1", now.Add(logInterval/2)); write {
+		t.Error("repeated too soon")
+	}
+	if held, write := a.shared.admit("failed to heartbeat to\x00p1", now.Add(2*logInterval)); !write || held != 5 {
+		t.Errorf("after the interval: %v, %d held back", write, held)
+	}
+	for i := range 10 * maxLogKeys {
+		a.shared.admit(fmt.Sprint(i), now)
+	}
+	if len(a.shared.seen) > maxLogKeys {
+		t.Errorf("remembers %d messages", len(a.shared.seen))
+	}
+	a.mute()
+	a.Error("after the end")
+	if !strings.Contains(out.String(), "level=DEBUG msg=\"after the end\"") {
+		t.Error(out)
+	}
+}

@@ -1,0 +1,123 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// HasState reports whether this node has ever been part of a cluster: it has a log, a snapshot or a term.
+func (n *Node) HasState() bool {
+	has, err := raft.HasExistingState(n.log, n.disk.stable, n.snapshots)
+	return has || err != nil // what can't be read must not be taken for empty
+}
+
+// Bootstrap makes the first configuration of a new cluster; the node itself must be a voter in it. Exactly one node
+// of a cluster may do it, or several with the identical configuration. ErrBootstrapped: this node has state.
+func (n *Node) Bootstrap(servers []Server) error {
+	var configuration raft.Configuration
+	for _, s := range servers {
+		suffrage := raft.Nonvoter
+		if s.Voter {
+			suffrage = raft.Voter
+		}
+		configuration.Servers = append(configuration.Servers, raft.Server{
+			Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Addr),
+		})
+	}
+	return n.ask(context.Background(), "bootstrap", func() error {
+		return n.raft.BootstrapCluster(configuration).Error()
+	})
+}
+
+// Servers returns the latest configuration in the log, which may not be committed yet.
+func (n *Node) Servers() ([]Server, error) {
+	future := n.raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return nil, fmt.Errorf("get configuration: %w", err)
+	}
+	var servers []Server
+	for _, s := range future.Configuration().Servers {
+		servers = append(servers, Server{ID: string(s.ID), Addr: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return servers, nil
+}
+
+// AddVoter makes a member a voter, or gives a voter its new address. Only the leader can; the errors are those of a
+// proposal, and the context's. It makes an entry in the log even if nothing changes.
+func (n *Node) AddVoter(ctx context.Context, id, addr string) error {
+	return n.reconfigure(ctx, "add voter", func(limit time.Duration) raft.IndexFuture {
+		return n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
+	})
+}
+
+// AddNonvoter makes a node a member without a vote, or gives a member its new address: it takes no vote away.
+func (n *Node) AddNonvoter(ctx context.Context, id, addr string) error {
+	return n.reconfigure(ctx, "add non-voter", func(limit time.Duration) raft.IndexFuture {
+		return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
+	})
+}
+
+// Remove takes a member out of the configuration. A leader that removes itself steps down.
+func (n *Node) Remove(ctx context.Context, id string) error {
+	return n.reconfigure(ctx, "remove member", func(limit time.Duration) raft.IndexFuture {
+		return n.raft.RemoveServer(raft.ServerID(id), 0, limit)
+	})
+}
+
+// Transfer hands the leadership to the voter that has most of the log, and returns when this node is not the leader
+// any more. If it fails, this node goes on as the leader.
+func (n *Node) Transfer(ctx context.Context) error {
+	return n.ask(ctx, "transfer leadership", func() error { return n.raft.LeadershipTransfer().Error() })
+}
+
+func (n *Node) reconfigure(ctx context.Context, what string, change func(time.Duration) raft.IndexFuture) error {
+	limit := changeTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(time.Until(deadline), time.Millisecond) // 0 would mean for ever
+	}
+	return n.ask(ctx, what, func() error { return change(limit).Error() })
+}
+
+// ask has the library do something that takes its time. The library may forget a question when it ends: see Propose.
+func (n *Node) ask(ctx context.Context, what string, question func() error) error {
+	if err := n.proposals.enter(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer n.proposals.leave()
+		done <- question()
+	}()
+	select {
+	case err := <-done:
+		return questionError(what, err)
+	case <-n.halted:
+		return ErrLeadershipLost
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	}
+}
+
+// questionError translates an answer. What is not an error of the log speaks for itself: a configuration that makes no
+// sense, a transfer that found no voter.
+func questionError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		return ErrBootstrapped
+	}
+	for _, known := range []error{
+		raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout,
+		raft.ErrLeadershipLost, raft.ErrAbortedByRestore, raft.ErrRaftShutdown,
+	} {
+		if errors.Is(err, known) {
+			return proposalError(err)
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

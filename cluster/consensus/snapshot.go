@@ -1,0 +1,189 @@
+package consensus
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+	"github.com/klauspost/compress/zstd"
+
+	"cloakroom/cluster/session"
+)
+
+// snapshotVersion is the first byte of a snapshot's file. Version 1: one zstd frame, checksummed, of the machine's own
+// stream follows, and nothing after it.
+const snapshotVersion = 1
+
+// capture is a state that waits to be written.
+type capture struct {
+	snapshot *session.Snapshot
+	written  *atomic.Uint64
+}
+
+var _ raft.FSMSnapshot = (*capture)(nil)
+
+// Persist writes the state. The library closes the sink, or cancels it after an error.
+func (c *capture) Persist(sink raft.SnapshotSink) error {
+	if err := writeSnapshot(sink, c.snapshot); err != nil {
+		return err
+	}
+	c.written.Add(1)
+	return nil
+}
+
+// Release has nothing to do: the captured records are garbage when the capture is.
+func (c *capture) Release() {}
+
+func writeSnapshot(w io.Writer, s *session.Snapshot) error {
+	if _, err := w.Write([]byte{snapshotVersion}); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	// One goroutine, and the fastest level: lookups go on meanwhile, on as few as two processors.
+	encoder, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(snapshotWindow), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return fmt.Errorf("compress snapshot: %w", err)
+	}
+	buffered := bufio.NewWriterSize(&yieldingWriter{w: encoder}, yieldEvery/4)
+	_, err = s.WriteTo(buffered)
+	if err = errors.Join(err, buffered.Flush(), encoder.Close()); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return nil
+}
+
+// yieldingWriter gives the processor away now and then, so that those who answer requests need not wait for the
+// scheduler to take it.
+type yieldingWriter struct {
+	w     io.Writer
+	count int
+}
+
+func (y *yieldingWriter) Write(b []byte) (int, error) {
+	if y.count += len(b); y.count >= yieldEvery {
+		y.count = 0
+		runtime.Gosched()
+	}
+	return y.w.Write(b)
+}
+
+// readSnapshot builds a machine from what writeSnapshot wrote. Memory is bounded by maxWindow beside the machine.
+func readSnapshot(r io.Reader) (*session.Machine, error) {
+	var version [1]byte
+	if _, err := io.ReadFull(r, version[:]); err != nil {
+		return nil, fmt.Errorf("version: %w", err)
+	}
+	if version[0] != snapshotVersion {
+		return nil, fmt.Errorf("version %d is not known here: start a newer program", version[0])
+	}
+	decoder, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	defer decoder.Close()
+	machine, err := session.Restore(decoder)
+	if err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	// The frame's checksum is compared at its end, so the end must be read.
+	switch n, err := io.Copy(io.Discard, decoder); {
+	case err != nil:
+		return nil, fmt.Errorf("end: %w", err)
+	case n > 0:
+		return nil, fmt.Errorf("%d bytes follow the end: %w", n, session.ErrBadEncoding)
+	}
+	return machine, nil
+}
+
+// snapshotStore stands before the store on disk or in memory. It tells the machine which snapshot it restores, and
+// the log which one was taken.
+type snapshotStore struct {
+	raft.SnapshotStore
+	onTaken func(index uint64)
+	problem error           // why the snapshot of the start could not be opened
+	halted  <-chan struct{} // closed: what is being written is given up
+	live    atomic.Bool     // a snapshot was made since the start: from then on, what is restored came from the leader
+}
+
+func newSnapshotStore(inner raft.SnapshotStore, halted <-chan struct{}) *snapshotStore {
+	return &snapshotStore{SnapshotStore: inner, onTaken: func(uint64) {}, halted: halted}
+}
+
+// List returns the newest snapshot only. The library would fall back to an older one if the newest can't be read:
+// between the two lie entries that this node has said to hold, and that its log may hold no more. A node that has lost
+// what it acknowledged must not vote with what is left.
+func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
+	all, err := s.SnapshotStore.List()
+	return all[:min(1, len(all))], err
+}
+
+// Create begins a snapshot, of this node's own state or of what the leader sends.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, transport raft.Transport,
+) (raft.SnapshotSink, error) {
+	s.live.Store(true)
+	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotSink{SnapshotSink: sink, halted: s.halted, onClose: func() { s.onTaken(index) }}, nil
+}
+
+// Open returns the snapshot with its description, for Restore.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	live := s.live.Load()
+	meta, source, err := s.SnapshotStore.Open(id)
+	if err != nil {
+		if !live {
+			s.problem = fmt.Errorf("open snapshot %s: %w: %w", id, err, ErrDamaged)
+		}
+		return nil, nil, err
+	}
+	return meta, &snapshotSource{ReadCloser: source, meta: meta, live: live}, nil
+}
+
+type snapshotSink struct {
+	raft.SnapshotSink
+	halted  <-chan struct{}
+	onClose func()
+}
+
+func (s *snapshotSink) Write(b []byte) (int, error) {
+	select {
+	case <-s.halted:
+		return 0, ErrShutdown
+	default:
+		return s.SnapshotSink.Write(b)
+	}
+}
+
+func (s *snapshotSink) Close() error {
+	if err := s.SnapshotSink.Close(); err != nil {
+		return err
+	}
+	s.onClose()
+	return nil
+}
+
+type snapshotSource struct {
+	io.ReadCloser
+	meta *raft.SnapshotMeta
+	live bool
+}
+
+// describe finds what Open has attached to the reader, through the wrapper that the library puts around it.
+func describe(source io.ReadCloser) (meta *raft.SnapshotMeta, live bool) {
+	if wrapper, ok := source.(raft.ReadCloserWrapper); ok {
+		source = wrapper.WrappedReadCloser()
+	}
+	s, ok := source.(*snapshotSource)
+	if !ok {
+		panic("BUG: restore of a snapshot that was not opened by its store")
+	}
+	return s.meta, s.live
+}

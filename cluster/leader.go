@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cloakroom/cluster/session"
+)
+
+// officePause is the pause before a new leader tries again to prove its term.
+const officePause = 50 * time.Millisecond
+
+// leadWhenElected does a leader's work while this node is one.
+func (c *Cluster) leadWhenElected() {
+	for {
+		changed := c.raft.Changed() // before the question, so that no change is missed
+		if c.raft.IsLeader() {
+			c.lead()
+		}
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// lead runs from an election until the office is lost.
+func (c *Cluster) lead() {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	term := c.raft.Term()
+	c.clock.Lead()
+	if !c.takeOffice(ctx, term) {
+		return
+	}
+	c.logger.Info("this node leads", "term", term)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.keeper.Lead(ctx)
+	}()
+	for ctx.Err() == nil {
+		changed := c.raft.Changed()
+		if !c.leads(term) {
+			c.logger.Info("this node does not lead any more", "term", term)
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	<-done
+}
+
+// leads reports whether this node is the leader of the term. The term is read first: an office once lost comes back in
+// a later term only, so a node that leads after it was read leads in it or in a later one, which the second look tells.
+func (c *Cluster) leads(term uint64) bool {
+	return c.raft.Term() == term && c.raft.IsLeader() && c.raft.Term() == term
+}
+
+// takeOffice proposes a command in the term and waits until it is applied: everything that was acknowledged before is
+// then applied too. A cluster without a name gets one.
+func (c *Cluster) takeOffice(ctx context.Context, term uint64) bool {
+	for c.leads(term) {
+		_, err := c.Do(ctx, &session.Tick{})
+		// The command was applied by way of this leader if it still holds the office of that term.
+		if err == nil && c.leads(term) {
+			c.reader.TookOffice(term)
+			if c.name(ctx) {
+				return true
+			}
+		}
+		pause := time.NewTimer(officePause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return false
+		}
+	}
+	return false
+}
+
+// name gives a new cluster its id. A cluster that has one by now keeps it.
+func (c *Cluster) name(ctx context.Context) bool {
+	var named bool
+	c.raft.Read(func(m *session.Machine) { named = m.ClusterID() != "" })
+	if named {
+		return true
+	}
+	_, err := c.Do(ctx, &session.Genesis{
+		ClusterID: uuid.NewString(), RealmID: uuid.NewString(), AdminID: uuid.NewString(), ServiceID: uuid.NewString(),
+	})
+	if err != nil {
+		c.logger.Warn("new cluster not named, will be tried again", "error", err)
+	}
+	return err == nil
+}

@@ -1,0 +1,86 @@
+package propose
+
+import (
+	"sync/atomic"
+
+	"cloakroom/cluster/session"
+)
+
+// verdict is what became of a command, as far as the one who sent it can know. The numbers are sent between nodes.
+type verdict uint8
+
+const (
+	applied     verdict = 1 // result holds the machine's answer
+	notAppended verdict = 2 // surely not in the log: may be sent again
+	unknown     verdict = 3 // perhaps in the log: never sent again
+	overloaded  verdict = 4 // refused by the leader's full queue
+)
+
+type outcome struct {
+	verdict verdict
+	index   uint64
+	result  session.Result
+}
+
+// Where a call stands. It moves from waiting to sent and, only when it was surely not appended, back; the caller can
+// give it up as long as it waits.
+const (
+	waiting int32 = iota
+	sent
+	givenUp
+)
+
+// call is one command on its way. Its outcome is delivered once.
+type call struct {
+	cmd   session.Command
+	size  int
+	state atomic.Int32
+	done  chan outcome // capacity 1: delivery never blocks
+}
+
+func newCall(cmd session.Command, size int) *call {
+	return &call{cmd: cmd, size: size, done: make(chan outcome, 1)}
+}
+
+// send claims the call for sending; false means that its caller has given it up.
+func (c *call) send() bool { return c.state.CompareAndSwap(waiting, sent) }
+
+// unsent puts the call back: it was surely not appended.
+func (c *call) unsent() { c.state.Store(waiting) }
+
+// giveUp takes the call back; false means that it was sent, and its outcome is not known.
+func (c *call) giveUp() bool { return c.state.CompareAndSwap(waiting, givenUp) }
+
+func (c *call) finish(o outcome) { c.done <- o }
+
+// wait returns the outcome. A call without one when ended is closed was left in a queue that nobody reads any more.
+func (c *call) wait(ended <-chan struct{}) outcome {
+	select {
+	case o := <-c.done:
+		return o
+	case <-ended:
+	}
+	select {
+	case o := <-c.done:
+		return o
+	default:
+		return outcome{verdict: notAppended}
+	}
+}
+
+// gather takes first and what else has arrived, up to the bounds of one entry. next is the call that did not fit.
+func gather(first *call, queue <-chan *call) (batch []*call, next *call) {
+	batch, size := append(batch, first), first.size
+	for len(batch) < MaxEntryCommands {
+		select {
+		case c := <-queue:
+			if size+c.size > MaxEntryBytes {
+				return batch, c
+			}
+			batch, size = append(batch, c), size+c.size
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
+}

@@ -1,0 +1,300 @@
+package propose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// KindBatch is the request that carries a node's batch to the leader.
+const KindBatch wire.Kind = 1
+
+// Log is the replicated log: *consensus.Node.
+type Log interface {
+	Propose(ctx context.Context, entry []byte) consensus.Future
+	IsLeader() bool
+	LeaderID() string
+	WaitApplied(ctx context.Context, index uint64) error
+}
+
+// Peers is the node-to-node stream; nodes are called by their ids.
+type Peers interface {
+	Call(ctx context.Context, id string, kind wire.Kind, body []byte) ([]byte, error)
+	Handle(kind wire.Kind, h wire.Handler)
+}
+
+// Config is what a Proposer needs.
+type Config struct {
+	Log   Log
+	Peers Peers
+	Now   func() session.Time // cluster time: stamps entries
+}
+
+// Stats counts since the start.
+type Stats struct {
+	Queued        int    // commands waiting in this node's batch
+	Proposed      uint64 // commands taken from callers
+	Refused       uint64 // of those, refused by a full queue
+	Unknown       uint64 // of those, whose outcome is not known
+	Entries       uint64 // entries proposed here as leader
+	EntryCommands uint64 // commands in them
+}
+
+type counters struct{ proposed, refused, unknown, entries, entryCommands atomic.Uint64 }
+
+// Proposer brings this node's commands into the log, and as leader those of all nodes.
+type Proposer struct {
+	log    Log
+	peers  Peers
+	merger *merger
+	queue  chan *call
+	stats  counters
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+	ended  chan struct{} // closed when Close is done: what is queued then is never sent
+}
+
+// New makes a Proposer and registers its request with the stream.
+func New(cfg Config) *Proposer {
+	p := &Proposer{log: cfg.Log, peers: cfg.Peers, queue: make(chan *call, MaxQueue), ended: make(chan struct{})}
+	p.merger = newMerger(cfg.Log, cfg.Now, &p.stats)
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	cfg.Peers.Handle(KindBatch, p.serve)
+	return p
+}
+
+// Open starts the batching.
+func (p *Proposer) Open() {
+	p.group.Go(func() { p.merger.run(p.ctx) })
+	p.group.Go(p.run)
+}
+
+// Close stops and waits. Commands that were not sent are refused with wire.ErrNoLeader.
+func (p *Proposer) Close() {
+	p.cancel()
+	p.group.Wait()
+	close(p.ended)
+}
+
+// Stats returns the counters.
+func (p *Proposer) Stats() Stats {
+	return Stats{
+		Queued: len(p.queue), Proposed: p.stats.proposed.Load(), Refused: p.stats.refused.Load(), Unknown: p.stats.unknown.Load(),
+		Entries: p.stats.entries.Load(), EntryCommands: p.stats.entryCommands.Load(),
+	}
+}
+
+// Do brings a command into the log and returns the machine's answer and the index of its entry. The error is one of
+// this package's, or the Err of the result. After any error but ErrOutcomeUnknown the command has not taken effect
+// and will not.
+func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result, uint64, error) {
+	encoded, err := session.AppendCommand(nil, cmd)
+	if err != nil {
+		return session.Result{}, 0, fmt.Errorf("encode command: %w", err)
+	}
+	if len(encoded) > MaxCommandBytes {
+		return session.Result{}, 0, ErrTooLarge
+	}
+	if p.ctx.Err() != nil {
+		return session.Result{}, 0, wire.ErrNoLeader
+	}
+	p.stats.proposed.Add(1)
+	c := newCall(cmd, len(encoded))
+	select {
+	case p.queue <- c:
+	default:
+		p.stats.refused.Add(1)
+		return session.Result{}, 0, wire.ErrOverloaded
+	}
+	select {
+	case o := <-c.done:
+		return p.answer(ctx, o)
+	case <-ctx.Done():
+		if c.giveUp() {
+			return session.Result{}, 0, wire.ErrTimeout
+		}
+		p.stats.unknown.Add(1)
+		return session.Result{}, 0, ErrOutcomeUnknown
+	case <-p.ended:
+		return p.answer(ctx, c.wait(p.ended))
+	}
+}
+
+func (p *Proposer) answer(ctx context.Context, o outcome) (session.Result, uint64, error) {
+	switch o.verdict {
+	case applied:
+		// The outcome stands; a node that lags answers all the same.
+		wait, cancel := context.WithTimeout(ctx, ApplyWait)
+		defer cancel()
+		if err := p.log.WaitApplied(wait, o.index); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) && !errors.Is(err, consensus.ErrShutdown) {
+			return session.Result{}, 0, fmt.Errorf("wait for own machine: %w", err)
+		}
+		if o.result.Err != nil {
+			return o.result, o.index, o.result.Err
+		}
+		return o.result, o.index, nil
+	case overloaded:
+		p.stats.refused.Add(1)
+		return session.Result{}, 0, wire.ErrOverloaded
+	case unknown:
+		p.stats.unknown.Add(1)
+		return session.Result{}, 0, ErrOutcomeUnknown
+	}
+	return session.Result{}, 0, wire.ErrNoLeader
+}
+
+// run makes batches of what callers have queued.
+func (p *Proposer) run() {
+	slots := make(chan struct{}, MaxBatchesInFlight)
+	var next *call
+	for {
+		first := next
+		if first == nil {
+			select {
+			case first = <-p.queue:
+			case <-p.ctx.Done():
+				return
+			}
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-p.ctx.Done():
+			first.finish(outcome{verdict: notAppended})
+			return
+		}
+		var batch []*call
+		batch, next = gather(first, p.queue)
+		p.group.Go(func() {
+			p.send(batch)
+			<-slots
+		})
+	}
+}
+
+// send brings a batch to the leader. Only calls that were surely not appended are tried again.
+func (p *Proposer) send(batch []*call) {
+	deadline := time.Now().Add(LeaderWait)
+	for len(batch) > 0 {
+		batch = claim(batch)
+		if len(batch) == 0 {
+			return
+		}
+		outcomes := p.try(batch)
+		var again []*call
+		for i, c := range batch {
+			if outcomes[i].verdict == notAppended {
+				c.unsent()
+				again = append(again, c)
+				continue
+			}
+			c.finish(outcomes[i])
+		}
+		batch = again
+		if len(batch) == 0 {
+			return
+		}
+		if !p.pause() || time.Now().After(deadline) {
+			for _, c := range batch {
+				c.finish(outcome{verdict: notAppended})
+			}
+			return
+		}
+	}
+}
+
+// pause waits a moment; false means that the proposer is closing.
+func (p *Proposer) pause() bool {
+	timer := time.NewTimer(RetryPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.ctx.Done():
+		return false
+	}
+}
+
+// claim drops the calls that were given up and marks the others as sent.
+func claim(batch []*call) []*call {
+	kept := batch[:0:0]
+	for _, c := range batch {
+		if c.send() {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func (p *Proposer) try(batch []*call) []outcome {
+	if p.log.IsLeader() {
+		// The merger delivers to the calls that it is given: these get copies, so that the originals may be retried.
+		return p.merger.submit(copies(batch))
+	}
+	leader := p.log.LeaderID()
+	if leader == "" {
+		return all(len(batch), notAppended)
+	}
+	body, err := encodeBatch(batch)
+	if err != nil {
+		panic("BUG: a command that was encoded before can't be encoded: " + err.Error())
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, BatchTimeout)
+	defer cancel()
+	answer, err := p.peers.Call(ctx, leader, KindBatch, body)
+	if err != nil {
+		return all(len(batch), verdictOf(err))
+	}
+	outcomes, err := decodeOutcomes(answer, len(batch))
+	if err != nil {
+		return all(len(batch), unknown)
+	}
+	return outcomes
+}
+
+// verdictOf judges a request that failed as a whole. What is not known to be harmless is unknown.
+func verdictOf(err error) verdict {
+	switch {
+	case errors.Is(err, wire.ErrUnreachable), errors.Is(err, consensus.ErrNotLeader):
+		return notAppended
+	case errors.Is(err, wire.ErrOverloaded):
+		return overloaded
+	}
+	return unknown
+}
+
+func all(n int, v verdict) []outcome {
+	outcomes := make([]outcome, n)
+	for i := range outcomes {
+		outcomes[i].verdict = v
+	}
+	return outcomes
+}
+
+func copies(batch []*call) []*call {
+	fresh := make([]*call, len(batch))
+	for i, c := range batch {
+		fresh[i] = newCall(c.cmd, c.size)
+	}
+	return fresh
+}
+
+// serve answers another node's batch.
+func (p *Proposer) serve(_ context.Context, _ wire.Peer, body []byte) ([]byte, error) {
+	if p.ctx.Err() != nil || !p.log.IsLeader() {
+		return nil, consensus.ErrNotLeader
+	}
+	calls, err := decodeBatch(body)
+	if err != nil {
+		return nil, err
+	}
+	return encodeOutcomes(p.merger.submit(calls))
+}

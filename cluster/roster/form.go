@@ -1,0 +1,213 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/gossip"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// former takes an empty node's steps towards a first configuration. It is used by the roster's loop alone.
+type former struct {
+	roster *Roster
+	seen   []Server  // the servers that the lowest visible ids make
+	since  time.Time // for how long they have been the same
+	gone   time.Time // since when the proposer of the promise held is not alive; zero: it is
+}
+
+// step looks at the visible nodes and acts on what this node has promised.
+func (f *former) step(ctx context.Context, members []gossip.Member) {
+	r := f.roster
+	if r.cfg.Expect == 0 || r.cfg.Self.ReadReplica {
+		return
+	}
+	servers := lowest(members, r.cfg.Expect)
+	if !slices.Equal(servers, f.seen) {
+		f.seen, f.since = servers, time.Now()
+	}
+	stable := len(servers) == r.cfg.Expect && time.Since(f.since) >= StableFor
+	if r.cfg.Expect == 1 {
+		stable = true // there is nobody to agree with
+	}
+	record := r.promiser.current()
+	held := record.Promise
+	switch {
+	case held == nil:
+		if stable && servers[0].ID == r.cfg.Self.ID {
+			proposal, err := r.promiser.propose(servers)
+			if err != nil {
+				r.cfg.Logger.Error("first configuration not proposed", "error", err)
+				return
+			}
+			f.complete(ctx, proposal, stable)
+		}
+	case held.Proposer == r.cfg.Self.ID && record.withdrawn(*held):
+		f.giveWay(ctx, *held)
+	case held.Proposer == r.cfg.Self.ID:
+		f.complete(ctx, *held, stable)
+	default:
+		f.watch(ctx, *held, members)
+	}
+}
+
+// lowest returns the first empty voters by id that wait for the same number, at most that many.
+func lowest(members []gossip.Member, expect int) []Server {
+	var servers []Server
+	for _, m := range members {
+		if m.State == gossip.StateAlive && !m.HasState && !m.ReadReplica && int(m.Expect) == expect {
+			servers = append(servers, Server{ID: m.ID, Peer: m.Peer})
+		}
+	}
+	slices.SortFunc(servers, func(a, b Server) int { return strings.Compare(a.ID, b.ID) })
+	return servers[:min(len(servers), expect)]
+}
+
+// complete asks everybody for the promise and bootstraps when all have given it.
+func (f *former) complete(ctx context.Context, p Proposal, stable bool) {
+	errs := f.askAll(ctx, KindPromise, p, p.Proposer)
+	if len(errs) == 0 {
+		f.bootstrap(p)
+		return
+	}
+	refused := slices.ContainsFunc(errs, refusal)
+	if refused || stable && !slices.Equal(f.seen, p.Servers) {
+		f.giveWay(ctx, p)
+	}
+}
+
+// giveWay withdraws this node's proposal: its own promise goes last, when everybody has released theirs. A request to
+// release may arrive late, so a proposal that was once withdrawn is never completed, on disk before anybody is asked.
+func (f *former) giveWay(ctx context.Context, p Proposal) {
+	r := f.roster
+	if err := r.promiser.withdraw(p); err != nil {
+		r.cfg.Logger.Error("proposed first configuration not withdrawn", "error", err)
+		return
+	}
+	if errs := f.askAll(ctx, KindRelease, p, p.Proposer); len(errs) > 0 {
+		r.cfg.Logger.Warn("proposed first configuration not withdrawn yet, will be tried again", "error", errors.Join(errs...))
+		return
+	}
+	if err := r.promiser.release(p); err != nil {
+		r.cfg.Logger.Error("own promise not released", "error", err)
+	}
+}
+
+// watch waits for the proposer, and completes the bootstrap in its place when it is gone.
+func (f *former) watch(ctx context.Context, p Proposal, members []gossip.Member) {
+	alive := slices.ContainsFunc(members, func(m gossip.Member) bool {
+		return m.ID == p.Proposer && m.State == gossip.StateAlive
+	})
+	switch {
+	case alive:
+		f.gone = time.Time{}
+		return
+	case f.gone.IsZero():
+		f.gone = time.Now()
+		return
+	case time.Since(f.gone) < TakeoverAfter:
+		return
+	}
+	r := f.roster
+	if err := r.promiser.lock(p); err != nil {
+		r.cfg.Logger.Error("promise not locked", "error", err)
+		return
+	}
+	if errs := f.askAll(ctx, KindLock, p, p.Proposer); len(errs) > 0 {
+		r.cfg.Logger.Warn("bootstrap not taken over yet, will be tried again", "error", errors.Join(errs...))
+		return
+	}
+	f.bootstrap(p)
+}
+
+// bootstrap stores the first configuration. Several nodes may do so, with the identical one.
+func (f *former) bootstrap(p Proposal) {
+	r := f.roster
+	if err := r.promiser.bootstrapped(); err != nil {
+		r.cfg.Logger.Error("bootstrap not recorded", "error", err)
+		return
+	}
+	servers := make([]consensus.Server, len(p.Servers))
+	for i, s := range p.Servers {
+		r.cfg.Book.SetNew(s.ID, s.Peer)
+		servers[i] = consensus.Server{ID: s.ID, Addr: s.ID, Voter: true}
+	}
+	r.cfg.Logger.Info("bootstrapping the cluster", "servers", len(servers))
+	if err := r.cfg.Raft.Bootstrap(servers); err != nil {
+		r.cfg.OnFatal(err)
+	}
+}
+
+// askAll asks all servers but this node and the one to skip, and returns the errors of those that did not agree.
+func (f *former) askAll(ctx context.Context, kind wire.Kind, p Proposal, skip string) []error {
+	r := f.roster
+	var mu sync.Mutex
+	var errs []error
+	var group sync.WaitGroup
+	for _, s := range p.Servers {
+		if s.ID == r.cfg.Self.ID || s.ID == skip {
+			continue
+		}
+		r.cfg.Book.SetNew(s.ID, s.Peer)
+		group.Go(func() {
+			if _, err := ask[bool](ctx, r, s.ID, kind, p); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	group.Wait()
+	return errs
+}
+
+func (r *Roster) servePromise(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
+	p, err := decode[Proposal](body)
+	if err != nil {
+		return nil, err
+	}
+	if from.ID != p.Proposer {
+		return nil, session.ErrBadEncoding
+	}
+	if r.hasState() || r.ClusterID() != "" || anyState(r.cfg.Gossip.Members(), r.cfg.Self.ID) {
+		return nil, ErrHasState
+	}
+	if err := r.promiser.promise(p); err != nil {
+		return nil, err
+	}
+	return encode(true)
+}
+
+func (r *Roster) serveRelease(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
+	p, err := decode[Proposal](body)
+	if err != nil {
+		return nil, err
+	}
+	if from.ID != p.Proposer {
+		return nil, session.ErrBadEncoding
+	}
+	if err := r.promiser.release(p); err != nil {
+		return nil, err
+	}
+	return encode(true)
+}
+
+func (r *Roster) serveLock(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
+	p, err := decode[Proposal](body)
+	if err != nil {
+		return nil, err
+	}
+	if !p.has(from.ID) {
+		return nil, session.ErrBadEncoding
+	}
+	if err := r.promiser.lock(p); err != nil {
+		return nil, err
+	}
+	return encode(true)
+}

@@ -1,0 +1,210 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/gossip"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// announce tells the leader that this node is here, until it has its place, and then now and then. A node that is not
+// the leader names the one that is.
+func (r *Roster) announce(ctx context.Context, to string) {
+	r.mu.Lock()
+	due := !r.placed || time.Since(r.announced) >= AnnounceInterval
+	r.mu.Unlock()
+	if to == "" || !due {
+		return
+	}
+	message := announcement{Member: r.cfg.Self, HasState: r.hasState(), Applied: r.cfg.Raft.Applied()}
+	w, err := r.announceTo(ctx, to, message)
+	if err == nil && !w.Accepted && w.LeaderID != "" {
+		r.cfg.Book.SetNew(w.LeaderID, w.LeaderPeer)
+		w, err = r.announceTo(ctx, w.LeaderID, message)
+	}
+	switch {
+	case errors.Is(err, ErrRemoved), errors.Is(err, session.ErrOtherCluster):
+		r.cfg.OnFatal(err)
+		return
+	case errors.Is(err, ErrNameTaken): // perhaps by this node's own former life, which gossip has not found dead yet
+		r.cfg.Logger.Warn("not let in, will be tried again", "error", err)
+		return
+	case err != nil:
+		r.cfg.Logger.Debug("announcement not answered, will be tried again", "to", to, "error", err)
+		return
+	case !w.Accepted:
+		return
+	}
+	if err := r.setCluster(w.ClusterID); err != nil {
+		r.cfg.OnFatal(err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.placed && (w.Voter || r.cfg.Self.ReadReplica) {
+		r.cfg.Logger.Info("member of the cluster", "cluster", w.ClusterID, "voter", w.Voter)
+		r.placed = true
+	}
+	r.announced = time.Now()
+}
+
+// announceTo answers this node's own announcement without the network when it leads.
+func (r *Roster) announceTo(ctx context.Context, to string, message announcement) (welcome, error) {
+	if to == r.cfg.Self.ID {
+		return r.welcome(ctx, message)
+	}
+	return ask[welcome](ctx, r, to, KindAnnounce, message)
+}
+
+func (r *Roster) serveAnnounce(ctx context.Context, from wire.Peer, body []byte) ([]byte, error) {
+	message, err := decode[announcement](body)
+	if err != nil {
+		return nil, err
+	}
+	if message.Member.ID != from.ID {
+		return nil, session.ErrBadEncoding
+	}
+	w, err := r.welcome(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	return encode(w)
+}
+
+// welcome gives a node its place: the leader's part of joining.
+func (r *Roster) welcome(ctx context.Context, a announcement) (welcome, error) {
+	if !r.cfg.Raft.IsLeader() {
+		leader := r.cfg.Raft.LeaderID()
+		return welcome{LeaderID: leader, LeaderPeer: r.cfg.Book.Lookup(leader)}, nil
+	}
+	clusterID := r.ClusterID()
+	if clusterID == "" {
+		return welcome{}, nil // the cluster has no name yet: it is only just being made
+	}
+	r.cfg.Book.Set(a.Member.ID, a.Member.Peer)
+	w := welcome{Accepted: true, ClusterID: clusterID}
+	err := r.alone(ctx, func() (err error) {
+		if w.Voter, err = r.place(ctx, a); err != nil {
+			return err
+		}
+		return r.enrol(ctx, a.Member)
+	})
+	if err != nil {
+		return welcome{}, err
+	}
+	return w, nil
+}
+
+// place puts the node into raft's configuration and reports whether it is a voter there.
+func (r *Roster) place(ctx context.Context, a announcement) (voter bool, err error) {
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil {
+		return false, err
+	}
+	id := a.Member.ID
+	i := slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == id })
+	switch {
+	case i < 0 && a.HasState:
+		return false, ErrRemoved
+	case i < 0:
+		if err := r.replace(ctx, a.Member, servers); err != nil {
+			return false, err
+		}
+		r.cfg.Logger.Info("node joins", "member", a.Member.Name, "id", id, "peer", a.Member.Peer)
+		return false, r.cfg.Raft.AddNonvoter(ctx, id, id)
+	case servers[i].Voter:
+		return true, nil
+	case a.Member.ReadReplica || a.Applied+CaughtUp < r.cfg.Raft.CommitIndex():
+		return false, nil
+	}
+	r.cfg.Logger.Info("node has caught up and becomes a voter", "member", a.Member.Name, "id", id)
+	return true, r.cfg.Raft.AddVoter(ctx, id, id)
+}
+
+// replace takes out the servers of the same name: the new node's data directory was lost, and its former id with it.
+// One that gossip sees alive keeps its place, and the new node is refused.
+func (r *Roster) replace(ctx context.Context, m session.Member, servers []consensus.Server) error {
+	alive := make(map[string]bool)
+	for _, g := range r.cfg.Gossip.Members() {
+		alive[g.ID] = g.State == gossip.StateAlive
+	}
+	for _, s := range servers {
+		var known session.Member
+		r.cfg.Raft.Read(func(machine *session.Machine) { known, _ = machine.Member(s.ID) })
+		if known.Name != m.Name {
+			continue
+		}
+		if alive[s.ID] {
+			return ErrNameTaken
+		}
+		r.cfg.Logger.Info("a new node replaces a lost one", "member", m.Name, "lost", s.ID, "id", m.ID)
+		if err := r.remove(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove takes a server out of the configuration, then out of the roster.
+func (r *Roster) remove(ctx context.Context, id string) error {
+	if err := r.cfg.Raft.Remove(ctx, id); err != nil {
+		return err
+	}
+	_, err := r.cfg.Do(ctx, &session.RemoveMember{ID: id})
+	return err
+}
+
+// enrol writes the node's entry of the roster when it has changed.
+func (r *Roster) enrol(ctx context.Context, m session.Member) error {
+	var known session.Member
+	r.cfg.Raft.Read(func(machine *session.Machine) { known, _ = machine.Member(m.ID) })
+	m.Joined = known.Joined
+	if known == m {
+		return nil
+	}
+	_, err := r.cfg.Do(ctx, &session.PutMember{Member: m})
+	return err
+}
+
+// Leave takes this node out of the cluster for good: a leader hands over first. The last node of a cluster stays in.
+func (r *Roster) Leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, LeaveTimeout)
+	defer cancel()
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil || len(servers) < 2 {
+		return err
+	}
+	for {
+		if r.cfg.Raft.IsLeader() {
+			if err := r.cfg.Raft.Transfer(ctx); err != nil {
+				return err
+			}
+		}
+		leader := r.cfg.Raft.LeaderID()
+		if leader != "" && leader != r.cfg.Self.ID {
+			if _, err = r.cfg.Peers.Call(ctx, leader, KindLeave, nil); err == nil {
+				return nil
+			}
+		}
+		pause := time.NewTimer(Tick / 5)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (r *Roster) serveLeave(ctx context.Context, from wire.Peer, _ []byte) ([]byte, error) {
+	if !r.cfg.Raft.IsLeader() {
+		return nil, consensus.ErrNotLeader
+	}
+	r.cfg.Logger.Info("node leaves for good", "id", from.ID)
+	return nil, r.alone(ctx, func() error { return r.remove(ctx, from.ID) })
+}

@@ -1,0 +1,57 @@
+package roster
+
+import (
+	"fmt"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// The requests between nodes.
+const (
+	KindAnnounce wire.Kind = 32 // to the leader: here I am. announcement → welcome
+	KindLeave    wire.Kind = 33 // to the leader: take me out for good. Empty → empty
+	KindPromise  wire.Kind = 34 // Proposal → empty
+	KindRelease  wire.Kind = 35 // Proposal → empty
+	KindLock     wire.Kind = 36 // Proposal → empty
+)
+
+// messageVersion is the first byte of every message; what follows is msgpack. They are few and small.
+const messageVersion = 1
+
+// announcement is what a node says of itself at its start.
+type announcement struct {
+	Member   session.Member
+	HasState bool
+	Applied  uint64 // index that its machine has applied
+}
+
+// welcome is the leader's answer. A node that is not the leader answers with the leader's id and nothing else.
+type welcome struct {
+	LeaderID   string
+	LeaderPeer string
+	Accepted   bool
+	Voter      bool
+	ClusterID  string
+}
+
+func encode(message any) ([]byte, error) {
+	body, err := msgpack.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", message, err)
+	}
+	return append([]byte{messageVersion}, body...), nil
+}
+
+func decode[T any](data []byte) (T, error) {
+	var message T
+	if len(data) == 0 || data[0] != messageVersion {
+		return message, session.ErrBadEncoding
+	}
+	if err := msgpack.Unmarshal(data[1:], &message); err != nil {
+		return message, session.ErrBadEncoding
+	}
+	return message, nil
+}

@@ -1,0 +1,209 @@
+package session
+
+import (
+	"fmt"
+	"math"
+)
+
+// Version bytes. A decoder refuses what it does not know; a new form gets a new number, and the old one stays
+// readable as long as logs and snapshots with it may exist.
+const (
+	entryVersion   = 1
+	commandVersion = 1 // of every kind so far
+	resultVersion  = 1
+)
+
+// body is what each command has of its encoding: its fields, as an array.
+type body interface {
+	Command
+	appendBody(dst []byte) []byte
+	readBody(r *reader)
+}
+
+// EncodeEntry appends the entry's encoding to dst.
+func EncodeEntry(dst []byte, e *Entry) ([]byte, error) {
+	if e.Stamp < 0 || e.Stamp > MaxTime {
+		return dst, fmt.Errorf("encode entry stamped %d: %w", e.Stamp, ErrBadEncoding)
+	}
+	out := appendTime(appendUint(dst, entryVersion), e.Stamp)
+	out = appendArray(out, len(e.Commands))
+	for _, c := range e.Commands {
+		var err error
+		if out, err = AppendCommand(out, c); err != nil {
+			return dst, err
+		}
+	}
+	return out, nil
+}
+
+// DecodeEntry reads an entry. It shares no memory with b. The error is ErrUnknownKind or ErrBadEncoding.
+func DecodeEntry(b []byte) (*Entry, error) {
+	r := &reader{b: b}
+	if version := r.uint(); r.bad || version != entryVersion {
+		return nil, versionError("entry", version, r.bad)
+	}
+	e := &Entry{Stamp: r.time()}
+	r.expect(e.Stamp >= 0 && e.Stamp <= MaxTime)
+	n := r.array(minCommand)
+	if r.bad {
+		return nil, fmt.Errorf("decode entry: %w", ErrBadEncoding)
+	}
+	if n > 0 {
+		e.Commands = make([]Command, n)
+	}
+	for i := range e.Commands {
+		var err error
+		if e.Commands[i], r.b, err = DecodeCommand(r.b); err != nil {
+			return nil, fmt.Errorf("decode entry, command %d: %w", i, err)
+		}
+	}
+	if len(r.b) != 0 {
+		return nil, fmt.Errorf("decode entry: %d bytes left: %w", len(r.b), ErrBadEncoding)
+	}
+	return e, nil
+}
+
+// minCommand is the length of the shortest command: kind, version, an empty array.
+const minCommand = 3
+
+// AppendCommand appends the command's encoding to dst: kind, version, and an array of its fields. It refuses what
+// DecodeCommand would refuse: nothing that can't be read again may get into a log.
+func AppendCommand(dst []byte, c Command) ([]byte, error) {
+	b, ok := c.(body)
+	if !ok {
+		return dst, fmt.Errorf("encode command of type %T: %w", c, ErrUnknownKind)
+	}
+	if !encodable(c) {
+		return dst, fmt.Errorf("encode command of kind %d: %w", c.Kind(), ErrBadEncoding)
+	}
+	dst = appendUint(dst, uint64(b.Kind()))
+	dst = appendUint(dst, commandVersion)
+	return b.appendBody(dst), nil
+}
+
+// encodable checks the limits that hold for the form of a command. All others are Apply's, which answers each with
+// an error of its own.
+func encodable(c Command) bool {
+	switch c := c.(type) {
+	case *Touch:
+		return len(c.Uses) <= MaxTouches
+	case *Expire:
+		return len(c.Keys) <= MaxExpire
+	}
+	return true
+}
+
+// DecodeCommand reads a command from the front of b and returns what follows it. The command shares no memory with b.
+// The error is ErrUnknownKind, also for an unknown version of a kind, or ErrBadEncoding.
+func DecodeCommand(b []byte) (Command, []byte, error) {
+	r := &reader{b: b}
+	kind, version := r.uint(), r.uint()
+	if r.bad {
+		return nil, nil, fmt.Errorf("decode command: %w", ErrBadEncoding)
+	}
+	c := newCommand(kind)
+	if c == nil || version != commandVersion {
+		return nil, nil, fmt.Errorf("decode command of kind %d, version %d: %w", kind, version, ErrUnknownKind)
+	}
+	if c.readBody(r); r.bad {
+		return nil, nil, fmt.Errorf("decode command of kind %d: %w", kind, ErrBadEncoding)
+	}
+	return c, r.b, nil
+}
+
+func newCommand(kind uint64) body {
+	if kind > math.MaxUint8 {
+		return nil
+	}
+	switch Kind(kind) {
+	case KindGenesis:
+		return new(Genesis)
+	case KindTick:
+		return new(Tick)
+	case KindCreate:
+		return new(Create)
+	case KindPut:
+		return new(Put)
+	case KindDelete:
+		return new(Delete)
+	case KindInvalidate:
+		return new(Invalidate)
+	case KindTouch:
+		return new(Touch)
+	case KindExpire:
+		return new(Expire)
+	case KindEndUser:
+		return new(EndUser)
+	case KindSweep:
+		return new(Sweep)
+	case KindCreateUser:
+		return new(CreateUser)
+	case KindUpdateUser:
+		return new(UpdateUser)
+	case KindDeleteUser:
+		return new(DeleteUser)
+	case KindCreateRole:
+		return new(CreateRole)
+	case KindUpdateRole:
+		return new(UpdateRole)
+	case KindDeleteRole:
+		return new(DeleteRole)
+	case KindCreateRealm:
+		return new(CreateRealm)
+	case KindUpdateRealm:
+		return new(UpdateRealm)
+	case KindDeleteRealm:
+		return new(DeleteRealm)
+	case KindPutMember:
+		return new(PutMember)
+	case KindRemoveMember:
+		return new(RemoveMember)
+	}
+	return nil
+}
+
+// AppendResult appends the result's encoding to dst. An error travels as its code and message.
+func AppendResult(dst []byte, res Result) ([]byte, error) {
+	if e := res.Err; e != nil && (e.Code == "" || len(e.Code) > maxErrorCode || len(e.Message) > maxErrorMessage) {
+		return dst, fmt.Errorf("encode result with error code %q: %w", e.Code, ErrBadEncoding)
+	}
+	dst = appendUint(dst, resultVersion)
+	dst = appendArray(dst, 4)
+	if res.Err == nil {
+		dst = appendNil(dst)
+	} else {
+		dst = appendArray(dst, 2)
+		dst = appendString(appendString(dst, res.Err.Code), res.Err.Message)
+	}
+	dst = appendUint(dst, res.Rev)
+	dst = appendUint(dst, uint64(res.Ended))
+	return appendBool(dst, res.More), nil
+}
+
+// DecodeResult reads a result from the front of b and returns what follows it. Its error equals, to errors.Is, the
+// one that was encoded.
+func DecodeResult(b []byte) (Result, []byte, error) {
+	r := &reader{b: b}
+	if version := r.uint(); r.bad || version != resultVersion {
+		return Result{}, nil, versionError("result", version, r.bad)
+	}
+	var res Result
+	r.fields(4)
+	if !r.isNil() {
+		r.fields(2)
+		res.Err = &Error{Code: r.string(), Message: r.string()}
+		r.expect(res.Err.Code != "" && len(res.Err.Code) <= maxErrorCode && len(res.Err.Message) <= maxErrorMessage)
+	}
+	res.Rev, res.Ended, res.More = r.uint(), r.uint32(), r.bool()
+	if r.bad {
+		return Result{}, nil, fmt.Errorf("decode result: %w", ErrBadEncoding)
+	}
+	return res, r.b, nil
+}
+
+func versionError(what string, version uint64, bad bool) error {
+	if bad {
+		return fmt.Errorf("decode %s: %w", what, ErrBadEncoding)
+	}
+	return fmt.Errorf("decode %s of version %d: %w", what, version, ErrUnknownKind)
+}

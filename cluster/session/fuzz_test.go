@@ -1,0 +1,196 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// corpus is what the fuzz targets start from, by target and name. The files under testdata/fuzz hold it, so that
+// plain test runs go through it too.
+func corpus(t testing.TB) map[string]map[string][]byte {
+	c := map[string]map[string][]byte{
+		"FuzzDecodeEntry": {}, "FuzzDecodeCommand": {}, "FuzzDecodeResult": {}, "FuzzRestore": {}, "FuzzApply": {},
+	}
+	for name, cmd := range everyCommand() {
+		entry, err := EncodeEntry(nil, &Entry{Stamp: start, Commands: []Command{&Tick{}, cmd}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c["FuzzDecodeEntry"][name], c["FuzzDecodeCommand"][name] = entry, mustAppend(t, cmd)
+	}
+	for name, res := range everyResult() {
+		b, err := AppendResult(nil, res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c["FuzzDecodeResult"][name] = b
+	}
+	for name, m := range map[string]*Machine{"empty": New(), "formed": formed()} {
+		c["FuzzRestore"][name] = unsummed(snapshotOf(t, m))
+	}
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 11))
+		data := make([]byte, 400)
+		for i := range data {
+			data[i] = byte(rnd.Uint32())
+		}
+		c["FuzzApply"][fmt.Sprint("random-", seed)] = data
+		tw := newTwins(t)
+		g := &generator{data: bytes.Repeat(data, 3), md: tw.md}
+		tw.apply(&Entry{Stamp: start, Commands: []Command{&Genesis{ClusterID: "c1", RealmID: "e0", AdminID: "ra", ServiceID: "rb"}}})
+		for g.more() {
+			tw.apply(g.entry())
+		}
+		c["FuzzRestore"][fmt.Sprint("random-", seed)] = unsummed(snapshotOf(t, tw.plain))
+	}
+	return c
+}
+
+func formed() *Machine {
+	m := New()
+	m.Apply(1, &Entry{Stamp: start, Commands: []Command{&Genesis{ClusterID: "c1", RealmID: "e0", AdminID: "ra", ServiceID: "rs"}}})
+	return m
+}
+
+// unsummed cuts off the checksum: the fuzzer can't make one, the target does.
+func unsummed(snapshot []byte) []byte { return snapshot[:len(snapshot)-34] }
+
+func TestCorpusIsWritten(t *testing.T) {
+	for target, entries := range corpus(t) {
+		dir := filepath.Join("testdata", "fuzz", target)
+		for name, data := range entries {
+			file := filepath.Join(dir, name)
+			text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
+			if *update {
+				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := os.ReadFile(file); err != nil || string(got) != text {
+				t.Errorf("%s is not as it would be written now (%v)", file, err)
+			}
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := DecodeEntry(data)
+		if err != nil {
+			refusal(t, err)
+			return
+		}
+		again, err := EncodeEntry(nil, e)
+		if err != nil || !bytes.Equal(again, data) {
+			t.Fatalf("%x is encoded again as %x (%v)", data, again, err)
+		}
+	})
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, rest, err := DecodeCommand(data)
+		if err != nil {
+			refusal(t, err)
+			return
+		}
+		again, err := AppendCommand(nil, c)
+		if err != nil || !bytes.Equal(append(again, rest...), data) {
+			t.Fatalf("%x is encoded again as %x (%v)", data, again, err)
+		}
+		m := formed() // whatever can be decoded can be applied
+		m.Apply(2, &Entry{Stamp: start, Commands: []Command{c}})
+		reread(t, m)
+	})
+}
+
+func FuzzDecodeResult(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		res, rest, err := DecodeResult(data)
+		if err != nil {
+			refusal(t, err)
+			return
+		}
+		again, err := AppendResult(nil, res)
+		if err != nil || !bytes.Equal(append(again, rest...), data) {
+			t.Fatalf("%x is encoded again as %x (%v)", data, again, err)
+		}
+	})
+}
+
+// FuzzRestore takes a snapshot without its checksum. What Restore accepts must be a state that works, and is written
+// again as it was read.
+func FuzzRestore(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := Restore(bytes.NewReader(data)); err != nil {
+			refusal(t, err)
+		}
+		summed := resum(data)
+		m, err := Restore(bytes.NewReader(summed))
+		if err != nil {
+			refusal(t, err)
+			return
+		}
+		if again := snapshotOf(t, m); !bytes.Equal(again, summed) {
+			t.Fatalf("%x is written again as %x", summed, again)
+		}
+		useUp(t, m)
+	})
+}
+
+// useUp ends everything that a machine holds, in all the ways there are.
+func useUp(t *testing.T, m *Machine) {
+	index := m.Applied()
+	apply := func(c Command) Result {
+		index++
+		return m.Apply(index, &Entry{Stamp: m.Clock(), Commands: []Command{c}})[0]
+	}
+	sessions := m.Sessions(Key{}, 200)
+	for _, s := range sessions {
+		if v, ok := m.Lookup(s.Key); !ok || v.Session != s {
+			t.Fatalf("session %s is listed, but not found", s.Key)
+		}
+	}
+	for i, s := range sessions {
+		switch i % 3 {
+		case 0:
+			apply(&Put{Key: s.Key, Attrs: []Attr{{"k", "v"}}})
+		case 1:
+			apply(&Invalidate{Key: s.Key, Reason: EndedByLogout})
+		}
+		apply(&EndUser{Realm: s.Realm, Username: s.Username})
+	}
+	m.Due(m.Clock(), 100)
+	for _, r := range m.Realms() {
+		apply(&DeleteRealm{ID: r.ID})
+	}
+	for _, u := range m.Users("", 100) {
+		apply(&DeleteUser{ID: u.ID})
+	}
+	for i := 0; m.SweepPending(); i++ {
+		if apply(&Sweep{}); i > 10_000 {
+			t.Fatal("the sweep never ends")
+		}
+	}
+	reread(t, m)
+}
+
+// FuzzApply turns bytes into commands and holds the machine against the model, with snapshots in between.
+func FuzzApply(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		runTwins(t, data[:min(len(data), 2000)], 5)
+	})
+}
+
+// refusal checks that a decoder's error is one that its callers know.
+func refusal(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrBadEncoding) && !errors.Is(err, ErrUnknownKind) {
+		t.Fatalf("error %v", err)
+	}
+}

@@ -1,0 +1,99 @@
+package session
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Machine is the replicated state. It has no lock: its owner holds one around it, exclusively for Apply, Advance,
+// Snapshot and Due, shared for everything else. Records that it returns never change and may be kept.
+type Machine struct {
+	directory // users, roles, realms
+
+	clusterID string
+	clock     Time
+	applied   uint64
+	seq       uint64 // commands so far
+	members   map[string]Member
+	store     store
+}
+
+// New returns the machine that has applied nothing.
+func New() *Machine {
+	return &Machine{directory: newDirectory(), members: make(map[string]Member), store: newStore()}
+}
+
+// Apply carries out the commands of the log entry at index and returns one Result for each, in order. A command that
+// fails changes nothing but the clock and the command number. The entry is not kept, but strings in it are.
+func (m *Machine) Apply(index uint64, e *Entry) []Result {
+	if index <= m.applied {
+		panic(fmt.Sprintf("BUG: entry %d applied after entry %d", index, m.applied))
+	}
+	m.clock = max(m.clock, e.Stamp)
+	m.store.tombs.prune(m.clock, maxPrune)
+	m.store.wheel.advance(m.clock, wheelSteps)
+	results := make([]Result, len(e.Commands))
+	for i, c := range e.Commands {
+		m.seq++
+		results[i] = step{Machine: m, mod: index}.run(c)
+	}
+	m.applied = index
+	return results
+}
+
+// Advance notes that the log has gone on to index without a command: by a configuration entry.
+func (m *Machine) Advance(index uint64) { m.applied = max(m.applied, index) }
+
+// Clock returns cluster time as of the last entry.
+func (m *Machine) Clock() Time { return m.clock }
+
+// Applied returns the index of the last entry.
+func (m *Machine) Applied() uint64 { return m.applied }
+
+// ClusterID returns the cluster's id, "" before Genesis.
+func (m *Machine) ClusterID() string { return m.clusterID }
+
+// Members returns the roster in the order of ids.
+func (m *Machine) Members() []Member {
+	return slices.SortedFunc(maps.Values(m.members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// Member returns a node's entry in the roster.
+func (m *Machine) Member(id string) (Member, bool) {
+	mem, ok := m.members[id]
+	return mem, ok
+}
+
+// Due returns up to limit sessions for an Expire command: those whose replicated last use plus idle timeout is at or
+// before cutoff, and those whose lifetime is over by the machine's clock. Their order is about that of coming due. A
+// key is not returned again for some seconds. It looks at a bounded number of sessions, so that after a leap of the
+// clock it may take several calls to return all.
+func (m *Machine) Due(cutoff Time, limit int) []Key {
+	return m.store.wheel.due(min(cutoff, MaxTime), m.clock, limit)
+}
+
+// SweepPending reports whether a Sweep would find something to do.
+func (m *Machine) SweepPending() bool { return m.store.sweeps.len() > 0 }
+
+// Stats returns what the machine holds and has done.
+func (m *Machine) Stats() Stats {
+	st := &m.store
+	s := Stats{
+		Sessions:       st.table.len() - st.unswept,
+		Users:          m.users.n,
+		Roles:          len(m.roles),
+		Realms:         len(m.realms),
+		Tombstones:     st.tombs.queue.len(),
+		AttributeBytes: st.attrBytes,
+		Created:        st.created,
+		Ended:          make(map[Reason]uint64, reasonCount),
+	}
+	for r, n := range st.endedCount {
+		if n > 0 {
+			s.Ended[Reason(r)] = n
+		}
+	}
+	return s
+}

@@ -1,0 +1,354 @@
+package session
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// model is what the machine should be, written without regard to cost: flat maps, no index, no end index, no wheel.
+// Everything is found by looking through everything, and sessions of a user end one by one.
+type model struct {
+	clock     Time
+	seq       uint64
+	mod       uint64
+	clusterID string
+	everUser  bool
+	sessions  map[Key]*modelSession // live, or ended and not yet swept
+	tombs     []Tombstone           // in the order of pruning
+	queue     []Key                 // to be swept
+	users     map[string]User       // by id
+	roles     map[string]Role       // by id
+	realms    map[string]Realm      // by id
+	members   map[string]Member
+	created   uint64
+	ended     map[Reason]uint64
+}
+
+type modelSession struct {
+	Session
+	tomb *Tombstone // nil: live
+}
+
+func newModel() *model {
+	return &model{
+		sessions: map[Key]*modelSession{}, users: map[string]User{}, roles: map[string]Role{},
+		realms: map[string]Realm{}, members: map[string]Member{}, ended: map[Reason]uint64{},
+	}
+}
+
+func (md *model) apply(index uint64, e *Entry) []Result {
+	md.clock = max(md.clock, e.Stamp)
+	md.mod = index
+	for len(md.tombs) > 0 && md.clock-md.tombs[0].Ended >= Time(TombstoneLife.Milliseconds()) {
+		md.tombs = md.tombs[1:]
+	}
+	results := []Result{}
+	for _, c := range e.Commands {
+		md.seq++
+		results = append(results, md.one(c))
+	}
+	return results
+}
+
+func (md *model) one(c Command) Result {
+	switch c := c.(type) {
+	case *Genesis:
+		return md.genesis(c)
+	case *Tick:
+		return Result{}
+	case *Create:
+		return md.create(c)
+	case *Put:
+		return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error {
+			for _, a := range c.Attrs {
+				if a.Key == "CSRFToken" {
+					return ErrReservedAttribute
+				}
+				if a.Key == "" || len(a.Key) > 128 {
+					return ErrLimitAttributeKey
+				}
+				if len(a.Value) > 4096 {
+					return ErrLimitAttributeValue
+				}
+				attrs[a.Key] = a.Value
+			}
+			return modelLimits(attrs)
+		})
+	case *Delete:
+		return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error {
+			if slices.Contains(c.Names, "CSRFToken") {
+				return ErrReservedAttribute
+			}
+			for _, name := range c.Names {
+				delete(attrs, name)
+			}
+			if len(c.Names) == 0 {
+				clear(attrs)
+			}
+			return nil
+		})
+	case *Invalidate:
+		if c.Reason < 1 || c.Reason > 8 {
+			return Result{Err: ErrBadCommand}
+		}
+		if err := md.usable(c.Key); err != nil {
+			return Result{Err: err}
+		}
+		md.end(c.Key, c.Reason)
+		return Result{Ended: 1}
+	case *Touch:
+		for _, u := range c.Uses {
+			if s := md.live(u.Key); s != nil {
+				s.LastUse = max(s.LastUse, min(u.At, md.clock))
+			}
+		}
+		return Result{}
+	case *Expire:
+		return md.expire(c)
+	case *EndUser:
+		return Result{Ended: md.endWhere(func(s Session) bool { return s.Realm == c.Realm && s.Username == c.Username }, bySeq)}
+	case *Sweep:
+		return md.sweep()
+	case *PutMember:
+		m := c.Member
+		if !modelID(m.ID) || !modelName(m.Name) || len(m.Peer) > 255 || len(m.HTTP) > 255 || m.MinVersion > m.MaxVersion {
+			return Result{Err: ErrBadCommand}
+		}
+		m.Joined = md.clock
+		if old, ok := md.members[m.ID]; ok {
+			m.Joined = old.Joined
+		}
+		md.members[m.ID] = m
+		return Result{}
+	case *RemoveMember:
+		delete(md.members, c.ID)
+		return Result{}
+	}
+	return md.record(c)
+}
+
+func (md *model) create(c *Create) Result {
+	if c.NotAfter != 0 && md.clock > c.NotAfter {
+		return Result{Err: ErrTooLate}
+	}
+	if c.Key == (Key{}) || c.Idle < 1e6 || c.Lifetime < 1e6 || c.Surface < 1 || c.Surface > 3 {
+		return Result{Err: ErrBadCommand}
+	}
+	if md.sessions[c.Key] != nil || slices.ContainsFunc(md.tombs, func(t Tombstone) bool { return t.Key == c.Key }) {
+		return Result{Err: ErrKeyUsed}
+	}
+	realm, ok := md.realm(c.Realm)
+	if !ok {
+		return Result{Err: ErrRealmNotFound}
+	}
+	if !realm.Enabled {
+		return Result{Err: ErrRealmDisabled}
+	}
+	if realm.Rev != c.RealmRev {
+		return Result{Err: ErrRevisionMoved}
+	}
+	if !modelName(c.Username) {
+		return Result{Err: ErrBadUserName}
+	}
+	user, known := md.user(c.Realm, c.Username)
+	_, idTaken := md.users[c.UserID]
+	switch {
+	case known && user.Disabled:
+		return Result{Err: ErrUserDisabled}
+	case user.Rev != c.UserRev:
+		return Result{Err: ErrRevisionMoved}
+	case !known && c.AutoCreate && (idTaken || !modelID(c.UserID)):
+		return Result{Err: ErrBadCommand}
+	case !known && c.UserID != "" && !modelID(c.UserID):
+		return Result{Err: ErrBadCommand}
+	}
+	s := Session{
+		Key: c.Key, Realm: c.Realm, Username: c.Username, UserID: c.UserID, Surface: c.Surface, CSRFOff: c.CSRFOff,
+		Address: c.Address[:min(len(c.Address), 64)], Agent: c.Agent[:min(len(c.Agent), 256)], // ASCII in these tests
+		Created: md.clock, LastUse: md.clock, Idle: c.Idle, Seq: md.seq, Rev: md.seq, Mod: md.mod,
+		Expires: md.clock + Time(c.Lifetime.Milliseconds()),
+	}
+	if known {
+		s.UserID = user.ID
+	}
+	if c.FixedRoles {
+		roles, err := md.roleSet(c.Roles)
+		if err != nil {
+			return Result{Err: err}
+		}
+		s.Roles = append([]string{}, roles...)
+	}
+	all := slices.Concat(s.Roles, user.RoleNames, realm.RoleNames)
+	if c.NoAdmin && slices.Contains(all, "admin") {
+		return Result{Err: ErrPrivilegedUser}
+	}
+	attrs := map[string]string{}
+	for _, a := range c.Attrs {
+		switch {
+		case a.Key == "CSRFToken":
+			return Result{Err: ErrReservedAttribute}
+		case a.Key == "" || len(a.Key) > 128:
+			return Result{Err: ErrLimitAttributeKey}
+		case len(a.Value) > 4096:
+			return Result{Err: ErrLimitAttributeValue}
+		}
+		attrs[a.Key] = a.Value
+	}
+	if err := modelLimits(attrs); err != nil {
+		return Result{Err: err}
+	}
+	s.Attrs = modelAttrs(attrs)
+
+	var ended uint32
+	if md.live(c.Replaces) != nil {
+		md.end(c.Replaces, EndedByLogin)
+		ended++
+	}
+	for own := md.of(c.Realm, c.Username); len(own) >= 100; own = own[1:] {
+		md.end(own[0].Key, EndedByEviction)
+		ended++
+	}
+	if !known && c.AutoCreate {
+		md.users[c.UserID] = User{
+			ID: c.UserID, Realm: c.Realm, Username: c.Username, Created: md.clock, Updated: md.clock, Rev: md.seq, Mod: md.mod,
+		}
+		md.everUser = true
+	}
+	md.sessions[c.Key] = &modelSession{Session: s}
+	md.created++
+	return Result{Rev: md.seq, Ended: ended}
+}
+
+func (md *model) usable(k Key) *Error {
+	s := md.live(k)
+	if s == nil || md.clock >= s.Expires {
+		return ErrSessionInvalid
+	}
+	if md.clock-s.LastUse > Time((s.Idle + IdleGrace).Milliseconds()) {
+		return ErrSessionIdle
+	}
+	return nil
+}
+
+func (md *model) change(k Key, ifRev uint64, edit func(map[string]string) *Error) Result {
+	if err := md.usable(k); err != nil {
+		return Result{Err: err}
+	}
+	s := md.live(k)
+	if ifRev != 0 && s.Rev != ifRev {
+		return Result{Err: ErrConflict}
+	}
+	attrs := map[string]string{}
+	for _, a := range s.Attrs {
+		attrs[a.Key] = a.Value
+	}
+	if err := edit(attrs); err != nil {
+		return Result{Err: err}
+	}
+	s.Attrs = modelAttrs(attrs)
+	s.LastUse, s.Rev, s.Mod = md.clock, md.seq, md.mod
+	return Result{Rev: md.seq}
+}
+
+func (md *model) expire(c *Expire) Result {
+	var ended uint32
+	for _, k := range c.Keys {
+		s := md.live(k)
+		if s == nil {
+			continue
+		}
+		idleAt := s.LastUse + Time(s.Idle.Milliseconds())
+		idle := idleAt <= min(c.Cutoff, md.clock)
+		old := s.Expires <= md.clock
+		switch {
+		case idle && old && idleAt < s.Expires, idle && !old:
+			md.end(k, EndedByIdle)
+		case old:
+			md.end(k, EndedByLifetime)
+		default:
+			continue
+		}
+		ended++
+	}
+	return Result{Ended: ended}
+}
+
+func (md *model) live(k Key) *modelSession {
+	if s := md.sessions[k]; s != nil && s.tomb == nil {
+		return s
+	}
+	return nil
+}
+
+// end ends a session at once.
+func (md *model) end(k Key, why Reason) {
+	delete(md.sessions, k)
+	md.tombs = append(md.tombs, Tombstone{Key: k, Ended: md.clock, Reason: why, Mod: md.mod})
+	md.ended[why]++
+}
+
+// endWhere ends the sessions that match, leaving their tombstones to sweeps in the given order.
+func (md *model) endWhere(match func(Session) bool, order func(a, b Session) int) uint32 {
+	var found []Session
+	for _, s := range md.sessions {
+		if s.tomb == nil && match(s.Session) {
+			s.tomb = &Tombstone{Key: s.Key, Ended: md.clock, Reason: EndedByUser, Mod: md.mod}
+			found = append(found, s.Session)
+			md.ended[EndedByUser]++
+		}
+	}
+	slices.SortFunc(found, order)
+	for _, s := range found {
+		md.queue = append(md.queue, s.Key)
+	}
+	return uint32(len(found))
+}
+
+func bySeq(a, b Session) int { return cmp.Compare(a.Seq, b.Seq) }
+func byKey(a, b Session) int { return strings.Compare(string(a.Key[:]), string(b.Key[:])) }
+
+func (md *model) sweep() Result {
+	n := min(len(md.queue), 1024)
+	for _, k := range md.queue[:n] {
+		md.tombs = append(md.tombs, *md.sessions[k].tomb)
+		delete(md.sessions, k)
+	}
+	md.queue = md.queue[n:]
+	return Result{Ended: uint32(n), More: len(md.queue) > 0}
+}
+
+// of returns a user's live sessions, oldest first.
+func (md *model) of(realm, username string) []Session {
+	var own []Session
+	for _, s := range md.sessions {
+		if s.tomb == nil && s.Realm == realm && s.Username == username {
+			own = append(own, s.Session)
+		}
+	}
+	slices.SortFunc(own, bySeq)
+	return own
+}
+
+func modelLimits(attrs map[string]string) *Error {
+	bytes := 0
+	for k, v := range attrs {
+		bytes += len(k) + len(v)
+	}
+	switch {
+	case len(attrs) > 64:
+		return ErrLimitAttributes
+	case bytes > 16384:
+		return ErrLimitSessionBytes
+	}
+	return nil
+}
+
+func modelAttrs(attrs map[string]string) []Attr {
+	var out []Attr
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		out = append(out, Attr{k, attrs[k]})
+	}
+	return out
+}

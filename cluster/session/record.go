@@ -1,0 +1,168 @@
+package session
+
+import (
+	"sort"
+	"time"
+)
+
+// Surface says which login made a session; the CSRF rules differ by it.
+type Surface uint8
+
+// The surfaces. Their numbers are stored.
+const (
+	SurfaceFusion  Surface = 1 // POST /api/session
+	SurfaceMMonit  Surface = 2 // /z_security_check
+	SurfaceService Surface = 3 // POST /api/sessions, by a service for its user
+)
+
+func (s Surface) valid() bool { return s >= SurfaceFusion && s <= SurfaceService }
+
+// Attr is one attribute of a session.
+type Attr struct{ Key, Value string }
+
+// Session is one session's record. It is immutable: a change makes a new one, so a reader may keep the pointer after
+// the machine's lock is released, and a snapshot needs no copy.
+type Session struct {
+	Key      Key
+	Realm    string
+	Username string
+	UserID   string
+	Roles    []string // fixed at creation, sorted; nil: the roles follow the user's record and the realm
+	Surface  Surface
+	CSRFOff  bool   // z_csrf_protection=off at the login
+	Address  string // of the client at the login
+	Agent    string // the client's User-Agent at the login
+	Created  Time
+	LastUse  Time          // replicated: lags behind the true last use
+	Expires  Time          // end of the absolute lifetime
+	Idle     time.Duration // idle timeout
+	Seq      uint64        // number of the command that made it, in the order of all commands
+	Rev      uint64        // number of the command that last changed its attributes: the ETag. A touch does not move it
+	Mod      uint64        // log index of the last change of what a lookup shows. A touch does not move it
+	Attrs    []Attr        // sorted by key
+}
+
+// Attr returns the value of an attribute.
+func (s *Session) Attr(key string) (string, bool) {
+	i := sort.Search(len(s.Attrs), func(i int) bool { return s.Attrs[i].Key >= key })
+	if i < len(s.Attrs) && s.Attrs[i].Key == key {
+		return s.Attrs[i].Value, true
+	}
+	return "", false
+}
+
+// Tombstone remembers an ended session for TombstoneLife.
+type Tombstone struct {
+	Key    Key
+	Ended  Time
+	Reason Reason
+	Mod    uint64
+}
+
+// Reason says why a session ended. The numbers are stored.
+type Reason uint8
+
+// The reasons.
+const (
+	EndedByLogout   Reason = 1
+	EndedByAdmin    Reason = 2
+	EndedByIdle     Reason = 3
+	EndedByLifetime Reason = 4
+	EndedByEviction Reason = 5 // over MaxSessionsPerUser
+	EndedByLogin    Reason = 6 // a login replaced it
+	EndedByUser     Reason = 7 // end-all, or the user was disabled, removed or got a new password
+	EndedByOrphan   Reason = 8 // made, but its answer was never given
+)
+
+// reasonCount is one more than the last reason.
+const reasonCount = 9
+
+func (r Reason) valid() bool { return r >= EndedByLogout && r < reasonCount }
+
+func (r Reason) String() string {
+	switch r {
+	case EndedByLogout:
+		return "logout"
+	case EndedByAdmin:
+		return "admin"
+	case EndedByIdle:
+		return "idle"
+	case EndedByLifetime:
+		return "lifetime"
+	case EndedByEviction:
+		return "eviction"
+	case EndedByLogin:
+		return "login"
+	case EndedByUser:
+		return "user"
+	case EndedByOrphan:
+		return "orphan"
+	}
+	return "unknown"
+}
+
+// User is a user's record. Immutable, like Session.
+type User struct {
+	ID           string
+	Realm        string
+	Username     string
+	RoleNames    []string // sorted, without duplicates
+	PasswordHash Secret   // PHC string; empty: no login by password
+	Disabled     bool
+	Created      Time
+	Updated      Time
+	Rev          uint64 // number of the command that last changed it
+	Mod          uint64 // log index of that command
+}
+
+// Role is a role's record. Immutable.
+type Role struct {
+	ID      string
+	Name    string
+	Desc    string
+	Created Time
+	Updated Time
+	Mod     uint64
+}
+
+// Realm is a realm's record. Immutable.
+type Realm struct {
+	ID        string
+	Name      string
+	Type      string // "native", "ldap"
+	Enabled   bool
+	RoleNames []string // every user of the realm has these; sorted
+	Config    []byte   // JSON; what is secret in it is sealed by the node that proposes it
+	Created   Time
+	Updated   Time
+	Rev       uint64
+	Mod       uint64
+}
+
+// Member is one node of the roster.
+type Member struct {
+	ID          string // UUID of the data directory
+	Name        string
+	Peer        string // address of the peer port
+	HTTP        string // address of the API
+	ReadReplica bool
+	MinVersion  uint8 // range of command versions that it knows
+	MaxVersion  uint8
+	Joined      Time
+}
+
+// Names that every cluster has from its first entry.
+const (
+	NativeRealm = "native"
+	RoleAdmin   = "admin"
+	RoleService = "service"
+)
+
+// Secret is a string that no log prints.
+type Secret string
+
+func (Secret) String() string   { return "<secret>" }
+func (Secret) GoString() string { return "<secret>" }
+
+// MarshalText keeps the secret out of JSON, and so out of structured logs.
+func (Secret) MarshalText() ([]byte, error) { return []byte("<secret>"), nil }

@@ -1,0 +1,180 @@
+package session
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A snapshot is a stream of MessagePack byte strings, each holding one record:
+//
+//	head       magic, version, log index
+//	meta       clock, command number, counters, how many records of each kind follow, …
+//	roles, realms, users (by id), members (by id), sweeps (in their order), sessions (by key), tombstones (oldest first)
+//	checksum   SHA-256 of all bytes before it
+//
+// The order is the same on every node, whatever the memory layout. Indexes, accounts and the expiry wheel are not
+// written: Restore builds them again.
+const (
+	snapshotMagic   = "cloakroom sessions"
+	snapshotVersion = 1
+	snapshotBuffer  = 64 << 10 // bytes written at a time
+)
+
+// Snapshot is the state of a machine at one index. It shares the machine's immutable records and keeps its memory
+// until it is dropped. Its methods need no lock.
+type Snapshot struct {
+	index uint64
+	state state
+}
+
+// state is everything that machines which applied the same entries have in common, but for the index.
+type state struct {
+	clusterID  string
+	clock      Time
+	seq        uint64
+	everUser   bool
+	created    uint64
+	endedCount [reasonCount]uint64
+	roles      []*Role  // by id
+	realms     []*Realm // by id
+	userCount  int
+	users      []*cowShard[string, *User]
+	members    []Member
+	sweeps     fifo[*sweep]
+	swept      int
+	cursor     Key
+	sessions   tableView
+	tombs      fifo[Tombstone]
+}
+
+// Snapshot captures the state. The price does not depend on the number of sessions; the first write to each part of
+// the table afterwards copies that part.
+func (m *Machine) Snapshot() *Snapshot {
+	s := &Snapshot{index: m.applied, state: m.state()}
+	s.state.users = m.users.freeze()
+	s.state.sessions = m.store.table.freeze()
+	s.state.sweeps = m.store.sweeps.view()
+	s.state.tombs = m.store.tombs.queue.view()
+	return s
+}
+
+// Hash is equal on all machines with the same state. It reads the whole state: for tests and for an operator's
+// comparison of nodes. The log index does not count: entries that carry no command may move it.
+func (m *Machine) Hash() [32]byte {
+	w := snapshotWriter{w: io.Discard, sum: sha256.New()}
+	st := m.state()
+	if err := w.state(&st); err != nil {
+		panic("BUG: hash of a state: " + err.Error())
+	}
+	return [32]byte(w.sum.Sum(nil))
+}
+
+// state returns the state without a copy of its large parts: good until the next write.
+func (m *Machine) state() state {
+	st := &m.store
+	return state{
+		clusterID: m.clusterID, clock: m.clock, seq: m.seq, everUser: m.everUser,
+		created: st.created, endedCount: st.endedCount,
+		roles:     slices.SortedFunc(maps.Values(m.roles), func(a, b *Role) int { return strings.Compare(a.ID, b.ID) }),
+		realms:    slices.SortedFunc(slices.Values(m.Realms()), func(a, b *Realm) int { return strings.Compare(a.ID, b.ID) }),
+		userCount: m.users.n, users: m.users.shards,
+		members: m.Members(),
+		sweeps:  st.sweeps, swept: st.swept, cursor: st.cursor,
+		sessions: st.table.view(), tombs: st.tombs.queue,
+	}
+}
+
+// Index returns the log index of the last entry that the snapshot holds.
+func (s *Snapshot) Index() uint64 { return s.index }
+
+// WriteTo writes the snapshot. It may run beside the machine's further work.
+func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
+	sw := snapshotWriter{w: w, sum: sha256.New()}
+	sw.record(head{magic: snapshotMagic, version: snapshotVersion, index: s.index}.append(nil))
+	err := sw.state(&s.state)
+	if err == nil {
+		err = sw.checksum()
+	}
+	if err != nil {
+		return sw.n, fmt.Errorf("write snapshot: %w", err)
+	}
+	return sw.n, nil
+}
+
+// snapshotWriter writes records in large pieces and sums them up. After an error it does nothing more.
+type snapshotWriter struct {
+	w       io.Writer
+	sum     hash.Hash
+	buf     []byte
+	scratch []byte // one record
+	n       int64
+	err     error
+}
+
+func (w *snapshotWriter) state(st *state) error {
+	w.record(st.appendMeta(w.scratch[:0]))
+	for _, r := range st.roles {
+		w.record(r.append(w.scratch[:0]))
+	}
+	for _, r := range st.realms {
+		w.record(r.append(w.scratch[:0]))
+	}
+	ascend(st.users, 0, "", strings.Compare, func(u *User) bool {
+		return w.record(u.append(w.scratch[:0]))
+	})
+	for _, mem := range st.members {
+		w.record(appendMember(w.scratch[:0], mem))
+	}
+	swept := st.swept
+	st.sweeps.each(func(sw *sweep) bool {
+		ok := w.record(sw.append(w.scratch[:0], swept))
+		swept = 0 // only the oldest is begun
+		return ok
+	})
+	st.sessions.ascend(Key{}, func(r ref) bool {
+		return w.record(r.s.append(w.scratch[:0]))
+	})
+	st.tombs.each(func(t Tombstone) bool {
+		return w.record(t.append(w.scratch[:0]))
+	})
+	return w.flush()
+}
+
+// record adds one record, whose bytes become the next scratch.
+func (w *snapshotWriter) record(b []byte) bool {
+	if len(b) > maxRecord {
+		panic(fmt.Sprintf("BUG: snapshot record of %d bytes", len(b)))
+	}
+	w.scratch = b
+	w.buf = appendBytes(w.buf, b)
+	if len(w.buf) >= snapshotBuffer {
+		return w.flush() == nil
+	}
+	return w.err == nil
+}
+
+func (w *snapshotWriter) flush() error {
+	w.sum.Write(w.buf) // never fails
+	w.write(w.buf)
+	w.buf = w.buf[:0]
+	return w.err
+}
+
+func (w *snapshotWriter) checksum() error {
+	w.write(appendBytes(nil, w.sum.Sum(nil)))
+	return w.err
+}
+
+func (w *snapshotWriter) write(b []byte) {
+	if w.err != nil {
+		return
+	}
+	n, err := w.w.Write(b)
+	w.n += int64(n)
+	w.err = err
+}

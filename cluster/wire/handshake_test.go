@@ -1,0 +1,423 @@
+package wire
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloakroom/cluster/session"
+)
+
+// notServed fails the test when the node has run a handler.
+func notServed(t *testing.T, tr *Transport) {
+	t.Helper()
+	if s := tr.Stats(); s.Served != 0 || s.StreamsIn != 0 || s.Raft != 0 {
+		t.Errorf("a stranger got in: %+v", s)
+	}
+}
+
+func TestWrongKey(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		a := l.open("a", func(c *Config) { c.Key = ClusterKey{9} })
+		b := l.open("b")
+		for _, try := range [][2]*Transport{{a, b}, {b, a}} {
+			_, err := try[0].Call(l.ctx(), try[1].Addr(), kindEcho, nil)
+			if !errors.Is(err, ErrUnreachable) || !errors.Is(err, ErrOtherKey) || errors.Is(err, ErrLost) {
+				t.Errorf("call: %v", err)
+			}
+			if _, err := try[0].Raft().Dial(raftAddr(try[1]), time.Minute); !errors.Is(err, ErrOtherKey) {
+				t.Errorf("raft: %v", err)
+			}
+		}
+		notServed(t, a)
+		notServed(t, b)
+	})
+}
+
+// strangerCert is a certificate that looks right and that the CA did not sign.
+func strangerCert(t *testing.T) tls.Certificate {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := validity()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "n9"}, Issuer: pkix.Name{CommonName: caName},
+		NotBefore: from, NotAfter: to, DNSNames: []string{serverName},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+}
+
+// nameless is a certificate of the cluster without a node id.
+func nameless(t *testing.T) tls.Certificate {
+	t.Helper()
+	ca, caKey, err := newCA(testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := newLeaf(ca, caKey, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
+// Who can't show a certificate of the cluster, or speaks TLS otherwise than nodes do, gets no hello.
+func TestTLSDemands(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		b := l.open("b")
+		for name, change := range map[string]func(*tls.Config){
+			"no certificate": func(c *tls.Config) { c.Certificates = nil },
+			"self-signed":    func(c *tls.Config) { c.Certificates = []tls.Certificate{strangerCert(t)} },
+			"no node id":     func(c *tls.Config) { c.Certificates = []tls.Certificate{nameless(t)} },
+			"TLS 1.2":        func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 },
+			"no protocol":    func(c *tls.Config) { c.NextProtos = nil },
+			"other protocol": func(c *tls.Config) { c.NextProtos = []string{"h2"} },
+		} {
+			p := l.puppet("n9", b.Addr(), func(c *tls.Config) {
+				change(c)
+				c.VerifyConnection = nil
+			})
+			if block, err := p.greet(kindStream, hello{nodeID: "n9", min: 1, max: 1}); err == nil {
+				t.Errorf("%s: answered with %x", name, block)
+			}
+		}
+		l.eventually("all refused", func() bool { return b.Stats().Refused == 6 })
+		notServed(t, b)
+
+		// The same, rightly made, gets in: so it was the change that kept the others out.
+		l.puppet("n9", b.Addr()).stream("n9")
+	})
+}
+
+// No session is resumed: a resumed one would skip the certificates.
+func TestNoResumption(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		b := l.open("b")
+		cache := tls.NewLRUClientSessionCache(4)
+		for range 2 {
+			p := l.puppet("n9", b.Addr(), func(c *tls.Config) { c.ClientSessionCache = cache }).stream("n9")
+			p.send(frame{typ: frameRequest, id: 1, kind: kindEcho})
+			if _, err := p.next(); err != nil { // a ticket would have come before the answer
+				t.Fatal(err)
+			}
+			if p.ConnectionState().DidResume {
+				t.Error("resumed")
+			}
+		}
+	})
+}
+
+// impostor is a server with a node's certificate that does what the test wants after TLS.
+func (l *lab) impostor(host, certID string, change func(*tls.Config), serve func(*tls.Conn)) string {
+	l.t.Helper()
+	id, err := newIdentity(testKey, certID)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if change != nil {
+		change(id.server)
+	}
+	bind := "127.0.0.1:0"
+	if l.memory != nil {
+		bind = host + ":7000"
+	}
+	listener, err := l.network(host).Listen(bind)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	l.t.Cleanup(func() { _ = listener.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			raw, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = raw.SetDeadline(time.Now().Add(time.Minute))
+			conn := tls.Server(raw, id.server)
+			if conn.Handshake() == nil {
+				serve(conn)
+			}
+			_ = raw.Close()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// A dialer demands as much as the accepting side.
+func TestDialerDemands(t *testing.T) {
+	reply := func(b []byte) func(*tls.Conn) {
+		return func(c *tls.Conn) {
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				return
+			}
+			if _, err := readBlock(c, MaxHello); err == nil {
+				_, _ = c.Write(b)
+				_, _ = c.Read(make([]byte, 1)) // until the dialer has closed
+			}
+		}
+	}
+	answer := func(h hello) func(*tls.Conn) { return reply(h.encode()) }
+	ok := hello{nodeID: "n9", min: 1, max: 1}
+	other := ok
+	other.nodeID = "b"
+	newer := ok
+	newer.min, newer.max = 2, 2
+	foreigner := ok
+	foreigner.cluster = "theirs"
+	onBoth(t, func(t *testing.T, l *lab) {
+		a := l.open("a")
+		a.SetCluster("ours")
+		for i, c := range []struct {
+			name   string
+			change func(*tls.Config)
+			serve  func(*tls.Conn)
+			want   error
+		}{
+			{"self-signed", func(c *tls.Config) { c.Certificates = []tls.Certificate{strangerCert(t)} }, answer(ok), ErrOtherKey},
+			{"no protocol", func(c *tls.Config) { c.NextProtos, c.VerifyConnection = nil, nil }, answer(ok), nil},
+			{"certificate of another node", nil, answer(other), ErrIdentity},
+			{"newer", nil, answer(newer), ErrVersion},
+			{"foreign", nil, answer(foreigner), ErrOtherCluster},
+			{"garbage", nil, reply([]byte("HTTP/1.1 200 OK\r\n\r\n")), ErrTooLarge},
+			{"malformed", nil, reply(append(lengthOf(3), 1, 2, 3)), errHello},
+			{"refusal", nil, reply(encodeRefusal(session.ErrTooLate)), session.ErrTooLate},
+			{"closed", nil, func(*tls.Conn) {}, nil},
+		} {
+			addr := l.impostor(fmt.Sprintf("host%d", i), "n9", c.change, c.serve)
+			_, err := a.Call(l.ctx(), addr, kindEcho, nil)
+			if !errors.Is(err, ErrUnreachable) || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+	})
+}
+
+// The accepting side says why it refuses.
+func TestRefusals(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		b := l.open("b")
+		b.SetCluster("ours")
+		for _, c := range []struct {
+			name string
+			kind byte
+			h    hello
+			want *session.Error
+		}{
+			{"id of another node", kindStream, hello{nodeID: "n2", min: 1, max: 1}, ErrIdentity},
+			{"id of another node, raft", kindRaft, hello{nodeID: "n2", min: 1, max: 1}, ErrIdentity},
+			{"its own id", kindStream, hello{nodeID: "b", min: 1, max: 1}, ErrIdentity},
+			{"newer", kindStream, hello{nodeID: "n9", min: 2, max: 3}, ErrVersion},
+			{"foreign", kindStream, hello{nodeID: "n9", min: 1, max: 1, cluster: "theirs"}, ErrOtherCluster},
+			{"foreign, raft", kindRaft, hello{nodeID: "n9", min: 1, max: 1, cluster: "theirs"}, ErrOtherCluster},
+			{"unknown kind", 'X', hello{nodeID: "n9", min: 1, max: 1}, ErrUnknownRequest},
+		} {
+			p := l.puppet("n9", b.Addr())
+			block, err := p.greet(c.kind, c.h)
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+				continue
+			}
+			if _, refusal, err := decodeHello(block); err != nil || refusal == nil || *refusal != *c.want {
+				t.Errorf("%s: %v, %v", c.name, refusal, err)
+			}
+			mustEnd(t, p)
+		}
+		notServed(t, b)
+		l.puppet("n9", b.Addr()).stream("n9")
+	})
+}
+
+// Nodes of several versions speak while their ranges meet.
+func TestVersions(t *testing.T) {
+	inMemory(t, func(t *testing.T, l *lab) {
+		versions := func(low, high uint8) func(*Config) {
+			return func(c *Config) { c.MinVersion, c.MaxVersion = low, high }
+		}
+		old, both, recent := l.open("old", versions(1, 1)), l.open("both", versions(1, 2)), l.open("recent", versions(2, 3))
+		l.mustEcho(old, both.Addr())
+		l.mustEcho(both, recent.Addr())
+		l.mustEcho(recent, both.Addr())
+		for _, try := range [][2]*Transport{{old, recent}, {recent, old}} {
+			_, err := try[0].Call(l.ctx(), try[1].Addr(), kindEcho, nil)
+			if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrUnreachable) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}
+
+// Garbage is closed soon, logged once, and does not disturb others.
+func TestGarbageToPort(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		var log logBuffer
+		a, b := l.open("a"), l.open("b", logTo(&log))
+		noise := make([]byte, 4096)
+		if _, err := rand.Read(noise); err != nil {
+			t.Fatal(err)
+		}
+		junk := []string{
+			string(noise), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\xff\xff", strings.Repeat("\x00", 100000), "R\x00\x00\x00\x01\x01",
+		}
+		if l.memory != nil { // those that wait for more, until the time is over
+			junk = append(junk, "S", "\x16\x03\x01\x02\x00\x01\xff\xff\xff")
+		}
+		for _, j := range junk {
+			c := l.raw("stranger", b.Addr())
+			_, _ = c.Write([]byte(j)) // the node may close before it has read all
+			mustEnd(t, c)
+		}
+		l.eventually("all are counted", func() bool { return b.Stats().Refused == uint64(len(junk)) && b.Stats().Handshakes == 0 })
+		notServed(t, b)
+		l.mustEcho(a, b.Addr())
+		if n := strings.Count(log.String(), "refused"); n != 1 {
+			t.Errorf("%d lines in the log:\n%s", n, log.String())
+		}
+	})
+}
+
+// A connection that stops anywhere in its handshake is closed when the time for it is over, not before and not after.
+func TestHalfHandshake(t *testing.T) {
+	for name, begin := range map[string]func(l *lab, addr string) net.Conn{
+		"nothing": func(l *lab, addr string) net.Conn { return l.raw("n9", addr) },
+		"half a record": func(l *lab, addr string) net.Conn {
+			c := l.raw("n9", addr)
+			_, _ = c.Write([]byte("\x16\x03\x01\x02\x00\x01"))
+			return c
+		},
+		"no kind": func(l *lab, addr string) net.Conn {
+			p := l.puppet("n9", addr)
+			_ = p.Handshake()
+			return p
+		},
+		"no hello": func(l *lab, addr string) net.Conn {
+			p := l.puppet("n9", addr)
+			_, _ = p.Write([]byte{kindStream, 0, 0})
+			return p
+		},
+		"half a hello": func(l *lab, addr string) net.Conn {
+			p := l.puppet("n9", addr)
+			_, _ = p.Write(append([]byte{kindStream}, hello{nodeID: "n9", min: 1, max: 1}.encode()[:9]...))
+			return p
+		},
+		"drops of bytes": func(l *lab, addr string) net.Conn {
+			c := l.raw("n9", addr)
+			go func() {
+				for range 100 { // each in time, all together not
+					if _, err := c.Write([]byte{0x16}); err != nil {
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+			return c
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, func(t *testing.T, l *lab) {
+				b := l.open("b")
+				start := time.Now()
+				mustEnd(t, begin(l, b.Addr()))
+				d := time.Since(start)
+				if name == "drops of bytes" { // the first five make a record's header that TLS refuses
+					if d > HandshakeTimeout {
+						t.Errorf("closed after %v", d)
+					}
+				} else if d != HandshakeTimeout {
+					t.Errorf("closed after %v", d)
+				}
+				synctest.Wait()
+				notServed(t, b)
+				if n := b.Stats().Handshakes; n != 0 {
+					t.Errorf("%d handshakes left", n)
+				}
+			})
+		})
+	}
+}
+
+// Strangers who do not finish are bounded, each host by itself and all together, and get their places back in time.
+func TestHandshakesAreBounded(t *testing.T) {
+	inMemory(t, func(t *testing.T, l *lab) {
+		a, b := l.open("a"), l.open("b")
+		for range MaxHandshakesPerHost {
+			l.raw("s0", b.Addr())
+		}
+		synctest.Wait()
+		if n := b.Stats().Handshakes; n != MaxHandshakesPerHost {
+			t.Fatalf("%d in handshake", n)
+		}
+		start := time.Now()
+		mustEnd(t, l.raw("s0", b.Addr()))
+		if d := time.Since(start); d != 0 {
+			t.Errorf("one too many from a host: closed after %v", d)
+		}
+		l.mustEcho(a, b.Addr()) // from another host
+		for i := range MaxHandshakes/MaxHandshakesPerHost - 1 {
+			for range MaxHandshakesPerHost {
+				l.raw(fmt.Sprintf("s%d", i+1), b.Addr())
+			}
+		}
+		synctest.Wait()
+		if n := b.Stats().Handshakes; n != MaxHandshakes {
+			t.Fatalf("%d in handshake", n)
+		}
+		mustEnd(t, l.raw("late", b.Addr()))
+		if d := time.Since(start); d != 0 {
+			t.Errorf("one too many in all: closed after %v", d)
+		}
+		l.mustEcho(b, a.Addr()) // its own dials are not kept back
+		time.Sleep(HandshakeTimeout)
+		synctest.Wait()
+		if n := b.Stats().Handshakes; n != 0 {
+			t.Errorf("%d still in handshake", n)
+		}
+		l.puppet("late", b.Addr()).stream("late")
+	})
+}
+
+// A dialer gives up as well when the other side does not go on.
+func TestDialTimesOut(t *testing.T) {
+	inMemory(t, func(t *testing.T, l *lab) {
+		a := l.open("a")
+		listener, err := l.network("mute").Listen("mute:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = listener.Close() }()
+		start := time.Now()
+		if _, err := a.Call(context.Background(), "mute:1", kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+			t.Error(err)
+		}
+		if d := time.Since(start); d != HandshakeTimeout {
+			t.Errorf("it took %v", d)
+		}
+		start = time.Now()
+		if _, err := a.Raft().Dial("mute:1", 200*time.Millisecond); !errors.Is(err, ErrUnreachable) {
+			t.Error(err)
+		}
+		if d := time.Since(start); d != 200*time.Millisecond {
+			t.Errorf("raft's dial took %v", d)
+		}
+	})
+}

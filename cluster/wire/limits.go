@@ -1,0 +1,46 @@
+package wire
+
+import "time"
+
+// Limits of messages. Those on what has not been authenticated are small.
+const (
+	MaxFrame     = 1 << 20       // bytes of a frame after its length: a batch of commands is at most 64 KiB, a list of keys some more
+	MaxBody      = MaxFrame - 64 // bytes of a request's or answer's body: the rest is for the fields around it
+	MaxHello     = 1 << 10       // bytes of a hello or refusal after its length
+	MaxNodeID    = 64            // bytes: it is a certificate's common name (RFC 5280, ub-common-name)
+	MaxClusterID = 64            // bytes
+	maxErrorCode = 64            // bytes of a code; a longer one is a bug of ours and is answered as "internal"
+	maxErrorText = 512           // bytes of a message; longer ones are cut
+	maxTimeout   = time.Hour     // of one request, on the wire in milliseconds: longer ones are sent as this
+)
+
+// Limits of connections.
+const (
+	MaxHandshakes        = 128 // inbound connections that are not through their handshake; a further one is closed at once
+	MaxHandshakesPerHost = 32  // of these from one address, so that one stranger can't keep the others out
+	MaxInbound           = 512 // inbound connections in all: raft takes up to some ten for each peer, the stream one
+	MaxStreamsPerPeer    = 4   // inbound streams of one node id: a node needs one, old ones are dead; the oldest is closed
+	MaxLinks             = 128 // addresses that this node calls; a call to a further one is refused as overloaded
+	MaxRaftBacklog       = 32  // raft connections that raft has not accepted yet; a further one is refused as overloaded
+)
+
+// Limits of one stream connection. A full one refuses with ErrOverloaded; nothing waits.
+const (
+	MaxInFlight     = 512             // requests of the dialer without an answer
+	MaxHandlers     = 2 * MaxInFlight // handlers that run at the accepting side: those of cancelled requests take a moment to end
+	MaxHandlerBytes = 32 << 20        // bytes of the bodies that these were given
+	queueFrames     = 1024            // frames waiting for the writer: the requests in flight, cancels, pings
+	ioBuffer        = 32 << 10        // bytes of the read and of the write buffer: two full TLS records
+)
+
+// Times.
+const (
+	HandshakeTimeout = 3 * time.Second        // from accept or dial to the end of the hellos: one lost packet's retransmission is forgiven
+	DeadAfter        = 2 * time.Second        // default: silence after which a stream connection is given up
+	pingsPerDeadline = 4                      // pings in that time: three may be late
+	IdleAfter        = 5 * time.Minute        // a stream connection without a call is closed by its dialer
+	backoffMin       = 25 * time.Millisecond  // before an address that did not answer is dialed again, doubled each time
+	backoffMax       = 500 * time.Millisecond // short, since a restarted node must be found soon
+	acceptBackoff    = 50 * time.Millisecond  // after an error of accept: too many open files, mostly
+	logEvery         = 10 * time.Second       // lines of one kind about refused connections
+)

@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"bytes"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/session"
+)
+
+// Handler returns the handler of the public surface, for servers and tests that bring their own connections.
+func (s *Server) Handler() fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) { s.serve(ctx, false) }
+}
+
+// serve takes one request from its arrival to its answer, whatever happens in between.
+func (s *Server) serve(ctx *fasthttp.RequestCtx, control bool) {
+	start := time.Now()
+	rc, _ := s.requests.Get().(*request)
+	if rc == nil {
+		rc = &request{}
+	}
+	rc.reset(ctx, control)
+	defer s.finish(rc, start)
+	if err := s.dispatch(rc); err != nil {
+		s.fail(rc, err)
+	}
+}
+
+// finish ends a request. It contains panics: fasthttp does not, and one would end the process with every session that
+// is being served.
+func (s *Server) finish(rc *request, start time.Time) {
+	if p := recover(); p != nil {
+		s.log.Error("handler panicked", "path", rc.routePath(), "request", string(rc.requestID()), "panic", p, "stack", string(debug.Stack()))
+		s.metrics.panics.Add(1)
+		rc.ctx.Response.Reset()
+		rc.ctx.Response.Header.SetNoDefaultContentType(true) // Reset forgets it
+		noStore(rc.ctx)
+		s.fail(rc, errInternal)
+	}
+	if rc.inFlight {
+		s.inFlight.Add(-1)
+	}
+	if rc.cancel != nil {
+		rc.cancel()
+	}
+	if rc.route != nil {
+		rc.route.meter.observe(rc.ctx.Response.StatusCode(), time.Since(start))
+	}
+	rc.reset(nil, false)
+	s.requests.Put(rc)
+}
+
+func (rc *request) routePath() string {
+	if rc.route == nil {
+		return ""
+	}
+	return rc.route.path
+}
+
+// dispatch does what every request needs and calls the route's handler.
+func (s *Server) dispatch(rc *request) error {
+	ctx := rc.ctx
+	noStore(ctx)
+	rc.route, rc.rest = s.router.find(ctx.Path(), rc.control)
+	if ambiguousLength(&ctx.Request.Header) {
+		ctx.SetConnectionClose()
+		return errFraming
+	}
+	if !rc.route.vital {
+		rc.inFlight = true
+		if s.inFlight.Add(1) > maxInFlight {
+			return cluster.ErrOverloaded
+		}
+	}
+	s.acceptRequestID(rc)
+	if !rc.control {
+		s.allowOrigin(rc)
+	}
+	if rc.route == s.router.unknown {
+		return errNotFound
+	}
+	if ctx.IsOptions() {
+		return s.options(rc)
+	}
+	m := rc.route.method(ctx.Method())
+	if m == nil {
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, rc.route.allow)
+		return errMethod
+	}
+	if m.changing && !rc.control {
+		if err := s.checkOrigin(rc); err != nil {
+			return err
+		}
+	}
+	return m.handle(s, rc)
+}
+
+func noStore(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, headerNoStore)
+}
+
+// ambiguousLength reports whether a request has a Transfer-Encoding next to a Content-Length, or one that is no
+// encoding at all. fasthttp lets both pass and goes by one of them; a proxy in front may go by the other, and what one
+// of them takes for the body is the next request to the other (RFC 9112, 6.3 and 11.2). fasthttp forgets the header
+// that it does not go by, so this looks at the bytes as they came. Two Content-Lengths it refuses itself. Requests
+// without a body, nearly all, cost one comparison.
+func ambiguousLength(h *fasthttp.RequestHeader) bool {
+	const noBody = -2
+	if h.ContentLength() == noBody {
+		return false
+	}
+	var length, encoding, identity bool
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		line := raw
+		if i := bytes.IndexByte(raw, '\n'); i >= 0 {
+			line, raw = raw[:i], raw[i+1:]
+		} else {
+			raw = nil
+		}
+		i := bytes.IndexByte(line, ':')
+		if i < 0 {
+			continue
+		}
+		switch name := bytes.TrimSpace(line[:i]); {
+		case bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)):
+			length = true
+		case bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)):
+			encoding = true
+			identity = identity || !bytes.EqualFold(bytes.TrimSpace(line[i+1:]), []byte("chunked"))
+		}
+	}
+	return encoding && (length || identity)
+}
+
+// fail answers an error. Nothing that a handler has written before stays, but for headers set by dispatch.
+func (s *Server) fail(rc *request, err error) {
+	status, e, known := answerOf(err)
+	if !known {
+		s.log.Error("request failed", "path", rc.routePath(), "request", string(rc.requestID()), "error", err)
+	}
+	writeError(rc.ctx, status, e, rc.requestID(), waitOf(err))
+}
+
+// writeError writes the one form that every error has. error and message say the same: clients of one product read
+// the first, those of the other the second.
+func writeError(ctx *fasthttp.RequestCtx, status int, e *session.Error, id []byte, wait time.Duration) {
+	h := &ctx.Response.Header
+	if status == fasthttp.StatusServiceUnavailable || status == fasthttp.StatusTooManyRequests {
+		h.Set(headerRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	h.SetBytesV(headerRequestID, id)
+	h.SetContentType(typeJSON)
+	ctx.SetStatusCode(status)
+	ctx.Response.ResetBody()
+	b := appendString([]byte(`{"code":`), e.Code)
+	b = appendString(append(b, `,"error":`...), e.Message)
+	b = appendString(append(b, `,"message":`...), e.Message)
+	ctx.SetBody(append(b, '}'))
+}
+
+// badRequest answers what fasthttp could not read as a request. The connection is closed after it.
+func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
+	e := refusedRead(err)
+	status, _, _ := answerOf(e)
+	s.log.LogAttrs(s.base, slog.LevelDebug, "request refused", slog.String("code", e.Code), slog.Any("error", err))
+	noStore(ctx)
+	rc := request{ctx: ctx}
+	writeError(ctx, status, e, rc.requestID(), 0)
+	ctx.SetConnectionClose()
+	s.router.unknown.meter.observe(status, 0)
+}
+
+// bodyLimit gives bulk calls the larger body. It goes by the path as it was sent: whoever writes it in another way
+// gets the smaller one.
+func bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
+	if h.IsPost() && string(path) == "/api/sessions" {
+		return fasthttp.RequestConfig{MaxRequestBodySize: maxBulkBody}
+	}
+	return fasthttp.RequestConfig{}
+}

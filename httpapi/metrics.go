@@ -1,0 +1,171 @@
+package httpapi
+
+import (
+	"math/bits"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"cloakroom/cluster/session"
+)
+
+// meter counts one route's answers and times. Counting is three atomic adds: a lookup must not pay for its metrics
+// what the client library's vectors cost.
+type meter struct {
+	status  [500]atomic.Uint64 // by status, from 100
+	buckets [latencyBuckets + 1]atomic.Uint64
+	nanos   atomic.Uint64
+}
+
+// Latencies are counted in buckets whose bounds are powers of two, from about 8 µs to about 8.6 s.
+const (
+	firstLatency   = 13 // the first bound is 2^13 ns
+	latencyBuckets = 21
+)
+
+func (m *meter) observe(status int, d time.Duration) {
+	if i := status - 100; i >= 0 && i < len(m.status) {
+		m.status[i].Add(1)
+	}
+	d = max(d, 0)
+	m.buckets[latencyBucket(d)].Add(1)
+	m.nanos.Add(uint64(d))
+}
+
+// latencyBucket returns the first bucket whose bound is at or above d.
+func latencyBucket(d time.Duration) int {
+	if d <= 1<<firstLatency {
+		return 0
+	}
+	return min(bits.Len64(uint64(d-1))-firstLatency, latencyBuckets)
+}
+
+// metrics renders what the server and the cluster count. It owns its registry: several nodes can live in one process.
+type metrics struct {
+	server   *Server
+	registry *prometheus.Registry
+
+	loginsRefused atomic.Uint64
+	throttled     atomic.Uint64
+	panics        atomic.Uint64
+
+	requests *prometheus.Desc
+	latency  *prometheus.Desc
+	info     *prometheus.Desc
+	ended    *prometheus.Desc
+}
+
+func newMetrics(s *Server) *metrics {
+	m := &metrics{
+		server:   s,
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewDesc("cloakroom_http_requests_total", "Requests answered, by route and status.", []string{"route", "status"}, nil),
+		latency:  prometheus.NewDesc("cloakroom_http_request_duration_seconds", "Time from a request's arrival to its answer, by route.", []string{"route"}, nil),
+		info:     prometheus.NewDesc("cloakroom_info", "What this node is.", []string{"version", "cluster", "node", "name"}, nil),
+		ended:    prometheus.NewDesc("cloakroom_sessions_ended_total", "Sessions ended in the cluster, by reason.", []string{"reason"}, nil),
+	}
+	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Describe sends nothing: the collector is an unchecked one, since which series there are depends on what happened.
+func (m *metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect renders everything from one look at the counters.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	stats := m.server.cluster.Stats()
+	ch <- prometheus.MustNewConstMetric(m.info, prometheus.GaugeValue, 1, m.server.cfg.Version, stats.ClusterID, stats.NodeID, stats.Name)
+	for _, r := range m.server.router.all {
+		m.collectRoute(ch, r)
+	}
+	for reason := session.EndedByLogout; reason <= session.EndedByOrphan; reason++ {
+		ch <- prometheus.MustNewConstMetric(m.ended, prometheus.CounterValue, float64(stats.Machine.Ended[reason]), reason.String())
+	}
+	for _, one := range m.simple() {
+		kind := prometheus.GaugeValue
+		if one.counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("cloakroom_"+one.name, one.help, nil, nil), kind, one.value)
+	}
+}
+
+func (m *metrics) collectRoute(ch chan<- prometheus.Metric, r *route) {
+	total := uint64(0)
+	for i := range r.meter.status {
+		if n := r.meter.status[i].Load(); n > 0 {
+			ch <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(n), r.path, strconv.Itoa(i+100))
+		}
+	}
+	bounds := make(map[float64]uint64, latencyBuckets)
+	for i := range r.meter.buckets {
+		total += r.meter.buckets[i].Load()
+		if i < latencyBuckets {
+			bounds[time.Duration(1<<(firstLatency+i)).Seconds()] = total
+		}
+	}
+	if total > 0 {
+		sum := time.Duration(r.meter.nanos.Load()).Seconds()
+		ch <- prometheus.MustNewConstHistogram(m.latency, total, sum, bounds, r.path)
+	}
+}
+
+// sample is a metric without labels.
+type sample struct {
+	name, help string
+	counter    bool
+	value      float64
+}
+
+func (m *metrics) simple() []sample {
+	s := m.server.cluster.Stats()
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return []sample{
+		{"http_requests_in_flight", "Requests in handlers.", false, float64(m.server.inFlight.Load())},
+		{"http_panics_total", "Handlers that panicked. Should be 0.", true, float64(m.panics.Load())},
+		{"logins_refused_total", "Logins refused by this node for wrong credentials.", true, float64(m.loginsRefused.Load())},
+		{"logins_throttled_total", "Logins refused by this node because too many had failed.", true, float64(m.throttled.Load())},
+		{"orphans_pending", "Sessions of unknown outcome that this node is ending.", false, float64(m.server.orphans.count())},
+		{"ready", "1 when this node wants requests.", false, flag(m.server.ready() == nil)},
+
+		{"sessions", "Sessions that the machine holds.", false, float64(s.Machine.Sessions)},
+		{"users", "Users' records.", false, float64(s.Machine.Users)},
+		{"tombstones", "Ended sessions that are still remembered.", false, float64(s.Machine.Tombstones)},
+		{"attribute_bytes", "Bytes of all sessions' attributes.", false, float64(s.Machine.AttributeBytes)},
+		{"sessions_created_total", "Sessions made in the cluster.", true, float64(s.Machine.Created)},
+
+		{"raft_is_leader", "1 on the leader.", false, flag(s.IsLeader)},
+		{"raft_has_leader", "1 when this node knows a leader.", false, flag(s.LeaderID != "")},
+		{"raft_term", "Raft's term.", false, float64(s.Term)},
+		{"raft_last_log_index", "Last index of the log.", false, float64(s.LastLogIndex)},
+		{"raft_commit_index", "Last committed index that this node knows.", false, float64(s.CommitIndex)},
+		{"raft_applied_index", "Last index whose effects this node shows.", false, float64(s.AppliedIndex)},
+		{"raft_leader_changes_total", "Changes of leader that this node has seen.", true, float64(s.Elections)},
+		{"raft_snapshots_total", "Snapshots that this node has taken.", true, float64(s.Snapshots)},
+		{"raft_last_contact_seconds", "Time since this node heard from the leader.", false, s.LastContact},
+
+		{"commands_queued", "Commands that wait in this node's batch.", false, float64(s.QueuedCommands)},
+		{"commands_proposed_total", "Commands that this node sent to the leader.", true, float64(s.Proposed)},
+		{"commands_refused_total", "Commands refused by a full queue.", true, float64(s.Refused)},
+		{"commands_unknown_total", "Commands whose outcome this node never learned.", true, float64(s.Unknown)},
+		{"entries_proposed_total", "Log entries that this node proposed as leader.", true, float64(s.Entries)},
+		{"entry_commands_total", "Commands in those entries.", true, float64(s.EntryCommands)},
+		{"lookups_local_total", "Lookups at level local.", true, float64(s.LookupsLocal)},
+		{"lookups_quorum_total", "Lookups at level quorum.", true, float64(s.LookupsQuorum)},
+		{"quorum_rounds_total", "Rounds to a majority, each shared by the lookups that waited for it.", true, float64(s.QuorumRounds)},
+		{"touches_proposed_total", "Uses of sessions that this node proposed as leader.", true, float64(s.TouchesProposed)},
+		{"expires_proposed_total", "Expiries of sessions that this node proposed as leader.", true, float64(s.ExpiresProposed)},
+
+		{"gossip_members_alive", "Members that gossip sees alive.", false, float64(s.GossipAlive)},
+		{"gossip_members_failed", "Members that gossip sees failed.", false, float64(s.GossipFailed)},
+		{"peer_connections", "Open connections to other nodes.", false, float64(s.PeerConns)},
+	}
+}

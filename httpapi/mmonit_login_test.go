@@ -1,0 +1,466 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/session"
+)
+
+// The sequence of a client that reads the cookie once, from the first answer, and sends it ever after.
+func TestMMonitClientThatReadsTheCookieOnce(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+
+	a := f.send("GET", "/api/2/session/get", zCookie(z))
+	f.expect(a, 401, session.ErrSessionInvalid.Code)
+
+	a = f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin+"&z_csrf_protection=off"))
+	f.expect(a, 302, "")
+	if a.get("Location") != "/index.csp" {
+		t.Errorf("Location is %q", a.get("Location"))
+	}
+	if again := zToken(t, a); again != z {
+		t.Errorf("the login gave another token, %s instead of %s", again, z)
+	}
+	if f.username(z) != "ann" {
+		t.Fatalf("the token is %q's", f.username(z))
+	}
+	a = f.send("GET", "/index.csp", zCookie(z))
+	f.expect(a, 200, "")
+	if !strings.Contains(a.body, "<dd>ann</dd>") || a.get("Set-Cookie") != "" || a.get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("authenticated page %.80q, cookie %q", a.body, a.get("Set-Cookie"))
+	}
+	f.expect(f.send("POST", "/api/2/session/put", zCookie(z), formBody("myvar1=hello&myvar2=world")), 200, "")
+	if a = f.send("GET", "/api/2/session/get?key=myvar1&key=myvar2", zCookie(z)); a.body != `{"myvar1":"hello","myvar2":"world"}` {
+		t.Errorf("get: %s", a.body)
+	}
+	a = f.send("GET", "/login/logout.csp", zCookie(z))
+	f.expect(a, 302, "")
+	if a.get("Location") != "/index.csp" || !strings.HasPrefix(a.get("Set-Cookie"), "zsessionid=;") || !strings.Contains(a.get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("logout: Location %q, cookie %q", a.get("Location"), a.get("Set-Cookie"))
+	}
+	if f.username(z) != "" {
+		t.Error("the session outlived its logout")
+	}
+	f.expect(f.send("POST", "/api/2/session/put?a=b", zCookie(z)), 401, session.ErrSessionInvalid.Code)
+	f.checkLoginPage(f.send("GET", "/index.csp", zCookie(z)), 200)
+}
+
+// The same with a real client over TCP that keeps a cookie jar and follows redirects, to the 200 at the end.
+func TestMMonitClientWithACookieJar(t *testing.T) {
+	f := newFixture(t)
+	if err := f.Open(); err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	t.Cleanup(client.CloseIdleConnections)
+	base := "http://" + f.Addr().String()
+	get := func(path string) {
+		t.Helper()
+		r, err := client.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Body.Close(); err != nil || r.StatusCode != 200 {
+			t.Fatalf("GET %s ended with %s, %v", path, r.Status, err)
+		}
+	}
+	get("/index.csp")
+	for _, round := range []string{"first", "again, with the session still there"} {
+		r, err := client.PostForm(base+"/z_security_check", url.Values{"z_username": {"ann"}, "z_password": {testPassword}, "z_csrf_protection": {"off"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Body.Close(); err != nil || r.StatusCode != 200 || r.Request.URL.Path != "/index.csp" {
+			t.Fatalf("login %s ended with %s at %s, %v", round, r.Status, r.Request.URL, err)
+		}
+		get("/session/put?round=" + url.QueryEscape(round))
+	}
+	if n := f.fake.stats().Sessions; n != 1 {
+		t.Errorf("%d sessions: the second login left the first one's", n)
+	}
+	get("/login/logout.csp")
+	if n := f.fake.stats().Sessions; n != 0 {
+		t.Errorf("%d sessions after the logout", n)
+	}
+}
+
+// Whoever shows a sign of a browser gets a fresh token, and so does everybody where the server is told so.
+func TestBrowserGetsAFreshToken(t *testing.T) {
+	for name, options := range map[string][]option{
+		"browser":             {browser()},
+		"Origin only":         {header("Origin", "http://cloak.example")},
+		"Sec-Fetch-Site only": {header("Sec-Fetch-Site", "none")},
+		"Sec-Fetch-Mode only": {header("Sec-Fetch-Mode", "navigate")},
+		"Sec-Fetch-Dest only": {header("sec-fetch-dest", "document")},
+		"rotate":              {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(c *Config) { c.MMonitRotate = name == "rotate" })
+			planted := f.anonymous()
+			a := f.send("POST", "/z_security_check", append(options, zCookie(planted), formBody(annsLogin))...)
+			f.expect(a, 302, "")
+			fresh := zToken(t, a)
+			if fresh == planted || len(fresh) != tokenText {
+				t.Errorf("the login gave %q for %q", fresh, planted)
+			}
+			if f.username(fresh) != "ann" || f.username(planted) != "" {
+				t.Errorf("the fresh token is %q's, the planted one %q's", f.username(fresh), f.username(planted))
+			}
+		})
+	}
+}
+
+// An attacker knows a token before the victim logs in with it, in every way that there is to come by one.
+func TestSessionFixation(t *testing.T) {
+	forged := anonymousToken(&[32]byte{1, 2, 3}, uint32(testStart.Std().Unix()), [16]byte{4}).text
+	for _, tt := range []struct {
+		name    string
+		planted func(*fixture) string
+		victim  []option
+		status  int
+	}{
+		{"issued to the attacker, victim with a browser", (*fixture).anonymous, []option{browser()}, 302},
+		{"made up, victim with a browser", func(*fixture) string { return forged }, []option{browser()}, 302},
+		{"made up, victim with another client", func(*fixture) string { return forged }, nil, 401},
+		{"made up in the form of a session's", func(*fixture) string { return mintToken().text }, nil, 302},
+		{"attacker's own session", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).text }, nil, 302},
+		{"attacker's own session, browser", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).text }, []option{browser()}, 302},
+		{"attacker's own M/Monit session", func(f *fixture) string {
+			z := f.anonymous()
+			f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody("z_username=svc&z_password=correct+horse")), 302, "")
+			return z
+		}, nil, 302},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			planted := tt.planted(f)
+			a := f.send("POST", "/z_security_check", append(tt.victim, zCookie(planted), formBody(annsLogin))...)
+			if a.status != tt.status {
+				t.Fatalf("login: status %d, want %d", a.status, tt.status)
+			}
+			if name := f.username(planted); name != "" {
+				t.Errorf("the attacker's token is now %q's", name)
+			}
+			if fresh := zToken(t, a); fresh == planted {
+				t.Error("the victim was given the attacker's token")
+			} else if want := map[int]string{302: "ann", 401: ""}[tt.status]; f.username(fresh) != want {
+				t.Errorf("the victim's token is %q's, want %q", f.username(fresh), want)
+			}
+		})
+	}
+}
+
+func TestAnonymousTokenServesForOneLogin(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 302, "")
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(z)), 302, "")
+	f.fake.advance(time.Minute)
+
+	a := f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin))
+	f.checkLoginPage(a, 401)
+	if f.username(z) != "" {
+		t.Fatal("a used token became a session's again")
+	}
+	next := zToken(t, a)
+	if next == z {
+		t.Fatal("the same token again")
+	}
+	f.expect(f.send("POST", "/z_security_check", zCookie(next), formBody(annsLogin)), 302, "")
+}
+
+// Two logins with one token at the same time: the second one finds the key used in its entry.
+func TestAnonymousTokenServesForOneOfTwoLoginsAtOnce(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.auth.checked = func(call int) {
+		if call == 1 {
+			f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody("z_username=svc&z_password=correct+horse")), 302, "")
+		}
+	}
+	f.checkLoginPage(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 401)
+	if f.username(z) != "svc" {
+		t.Errorf("the token is %q's", f.username(z))
+	}
+}
+
+func TestAnonymousTokenAges(t *testing.T) {
+	f := newFixture(t)
+	z, old := f.anonymous(), f.anonymous()
+	f.fake.advance(5 * time.Minute)
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 302, "")
+	f.fake.advance(time.Second)
+	a := f.send("POST", "/z_security_check", zCookie(old), formBody(annsLogin))
+	f.checkLoginPage(a, 401)
+	if f.username(old) != "" || zToken(t, a) == old {
+		t.Error("an old token was accepted or given again")
+	}
+	// Young enough when it was looked at, too old when the entry is applied.
+	z = f.anonymous()
+	f.fake.advance(5*time.Minute - time.Second)
+	f.auth.checked = func(int) { f.fake.advance(2 * time.Second) }
+	f.checkLoginPage(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 401)
+	if f.username(z) != "" {
+		t.Error("a token that grew old in the queue was accepted")
+	}
+}
+
+// A stranger can ask for login pages as often as he likes: nothing is written for him.
+func TestAnonymousSessionsCostNoEntry(t *testing.T) {
+	f := newFixture(t)
+	before := f.proposed()
+	for range 50 {
+		z := f.anonymous()
+		f.expect(f.send("GET", "/session/get", zCookie(z)), 401, "")
+		f.checkLoginPage(f.send("GET", "/index.csp", zCookie(z)), 200)
+	}
+	if n := f.proposed() - before; n != 0 {
+		t.Errorf("%d commands for clients that never logged in", n)
+	}
+}
+
+// A failed login leaves the cookie as it is, so a client that read it once can try again.
+func TestMMonitLoginFailures(t *testing.T) {
+	f := newFixture(t)
+	f.fake.must(t, &session.UpdateUser{ID: "user-svc", Disabled: new(true)})
+	z := f.anonymous()
+	var first string
+	for _, body := range []string{
+		"z_username=ann&z_password=wrong", "z_username=nobody&z_password=correct+horse", "z_username=svc&z_password=correct+horse",
+		"z_username=ann", "z_password=correct+horse", "", "z_username=ann%0d%0a&z_password=x", "z_username=%ff&z_password=%ff",
+	} {
+		a := f.send("POST", "/z_security_check", zCookie(z), formBody(body))
+		f.checkLoginPage(a, 401)
+		if a.get("Set-Cookie") != "" || a.get("Location") != "" || a.get("X-Request-Id") == "" {
+			t.Errorf("%q: cookie %q, Location %q, request id %q", body, a.get("Set-Cookie"), a.get("Location"), a.get("X-Request-Id"))
+		}
+		if first == "" {
+			first = a.body
+		}
+		if a.body != first {
+			t.Errorf("%q: the page differs from that for a wrong password", body)
+		}
+	}
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 302, "")
+	if f.username(z) != "ann" {
+		t.Error("the login after the failures did not keep the token")
+	}
+}
+
+// A failed login as somebody else does not end the session that is there.
+func TestFailedLoginKeepsTheSession(t *testing.T) {
+	f := newFixture(t)
+	s := f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit})
+	a := f.send("POST", "/z_security_check", zCookie(s.text), formBody("z_username=root&z_password=wrong"))
+	f.checkLoginPage(a, 401)
+	if a.get("Set-Cookie") != "" || f.username(s.text) != "ann" {
+		t.Errorf("cookie %q, session of %q", a.get("Set-Cookie"), f.username(s.text))
+	}
+}
+
+func TestLoginWithoutACookieMakesAFreshToken(t *testing.T) {
+	f := newFixture(t)
+	for name, value := range map[string]string{
+		"none": "", "no token": "zsessionid=hello", "trailing semicolon": "zsessionid=;",
+		"two that differ": "zsessionid=" + f.anonymous() + "; zsessionid=" + f.anonymous(),
+	} {
+		a := f.send("POST", "/z_security_check", cookie(value), formBody(annsLogin))
+		f.expect(a, 302, "")
+		if z := zToken(t, a); f.username(z) != "ann" || strings.Contains(value, z) {
+			t.Errorf("%s: token %s of %q", name, z, f.username(z))
+		}
+	}
+}
+
+func TestLoginByGet(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.expect(f.send("GET", "/z_security_check?"+annsLogin, zCookie(z)), 302, "")
+	if f.username(z) != "ann" {
+		t.Error("not logged in")
+	}
+	for name, options := range map[string][]option{
+		"same origin": {browser()},
+		"typed in":    {header("Sec-Fetch-Site", "none"), header("Sec-Fetch-Mode", "navigate")},
+		"cross-site":  {header("Sec-Fetch-Site", "cross-site")},
+	} {
+		a := f.send("GET", "/z_security_check?"+annsLogin, options...)
+		f.expect(a, 403, errorCode(t, a.body))
+		if a.get("Set-Cookie") != "" {
+			t.Errorf("%s: cookie %q", name, a.get("Set-Cookie"))
+		}
+	}
+	a := f.send("GET", "/z_security_check?"+annsLogin, header("Sec-Fetch-Site", "none"), header("Accept", "text/html"))
+	f.checkLoginPage(a, 403)
+	f.expect(f.send("HEAD", "/z_security_check?"+annsLogin), 405, "")
+	if n := f.fake.stats().Sessions; n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+func TestForeignPagesCantLogIn(t *testing.T) {
+	f := newFixture(t)
+	for _, o := range []option{
+		header("Sec-Fetch-Site", "cross-site"), header("Sec-Fetch-Site", "same-site"),
+		header("Origin", "http://evil.example"), header("Origin", "null"),
+	} {
+		f.expect(f.send("POST", "/z_security_check", o, formBody(annsLogin)), 403, errForeignOrigin.Code)
+	}
+	if n := f.fake.stats().Sessions; n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// Failures that are not about the credentials: JSON, or the page for who prefers one.
+func TestLoginWhenTheClusterCannot(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.fake.set(func(c *fakeCluster) {
+		c.before = func(session.Command) error { return cluster.ErrNoLeader }
+	})
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 503, cluster.ErrNoLeader.Code)
+	a := f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin), header("Accept", "text/html,*/*;q=0.1"))
+	f.checkLoginPage(a, 503)
+	if a.get("Retry-After") == "" || a.get("Set-Cookie") != "" {
+		t.Errorf("Retry-After %q, cookie %q", a.get("Retry-After"), a.get("Set-Cookie"))
+	}
+	f.fake.set(func(c *fakeCluster) { c.before, c.lookupErr = nil, errors.New("disk on fire") })
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 500, "internal")
+	f.expect(f.send("GET", "/index.csp", zCookie(z)), 500, "internal")
+	f.fake.set(func(c *fakeCluster) { c.lookupErr = nil })
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 302, "")
+}
+
+func TestLoginIsThrottled(t *testing.T) {
+	f := newFixture(t)
+	for range failuresPerUser {
+		f.checkLoginPage(f.send("POST", "/z_security_check", formBody("z_username=ann&z_password=wrong")), 401)
+	}
+	f.expect(f.send("POST", "/z_security_check", formBody(annsLogin)), 429, errFailures.Code)
+	a := f.send("POST", "/z_security_check", formBody(annsLogin), header("Accept", "text/html"))
+	f.checkLoginPage(a, 429)
+	if a.get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestLogoutVariants(t *testing.T) {
+	f := newFixture(t)
+	open := func() token { return f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit}) }
+
+	s := open()
+	f.expect(f.send("POST", "/login/logout.csp", zCookie(s.text)), 302, "")
+	if f.username(s.text) != "" {
+		t.Error("POST did not end the session")
+	}
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.text)), 302, "")
+	f.expect(f.send("GET", "/login/logout.csp"), 302, "")
+
+	s = open()
+	a := f.send("GET", "/login/logout.csp", cookie("id="+s.text))
+	f.expect(a, 302, "")
+	if f.username(s.text) != "" || len(a.header["Set-Cookie"]) != 2 {
+		t.Errorf("by the other cookie: session of %q, cookies %q", f.username(s.text), a.header["Set-Cookie"])
+	}
+
+	s = open()
+	f.expect(f.send("HEAD", "/login/logout.csp", zCookie(s.text)), 405, "")
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.text), header("Sec-Fetch-Site", "cross-site")), 403, errForeignOrigin.Code)
+	if f.username(s.text) != "ann" {
+		t.Error("ended by a foreign page or by HEAD")
+	}
+
+	f.fake.set(func(c *fakeCluster) { c.before = func(session.Command) error { return cluster.ErrNoLeader } })
+	a = f.send("GET", "/login/logout.csp", zCookie(s.text))
+	f.expect(a, 503, cluster.ErrNoLeader.Code)
+	if a.get("Set-Cookie") != "" {
+		t.Error("the client was made to forget a session that goes on")
+	}
+	f.fake.set(func(c *fakeCluster) { c.before = nil })
+
+	other := open()
+	a = f.send("GET", "/login/logout.csp", cookie("zsessionid="+s.text+"; zsessionid="+other.text))
+	f.expect(a, 401, session.ErrSessionInvalid.Code)
+	f.checkLoginPage(f.send("GET", "/index.csp", cookie("zsessionid="+s.text+"; zsessionid="+other.text)), 401)
+}
+
+func TestLoginLeadsBack(t *testing.T) {
+	f := newFixture(t)
+	for given, want := range map[string]string{
+		"/reports/1?x=%20y":     "/reports/1?x=%20y",
+		"/api/2/session/get":    "/api/2/session/get",
+		"":                      "/index.csp",
+		"//evil.example":        "/index.csp",
+		`/\evil.example`:        "/index.csp",
+		"https://evil.example/": "/index.csp",
+		"/login/logout.csp":     "/index.csp",
+		"/a\r\nSet-Cookie: x=y": "/index.csp",
+	} {
+		a := f.send("GET", "/index.csp?z_return="+url.QueryEscape(given))
+		f.checkLoginPage(a, 200)
+		if shown := strings.Contains(a.body, `name="z_return"`); shown != validReturnURL(given) {
+			t.Errorf("%q: carried along %v", given, shown)
+		}
+		a = f.send("POST", "/z_security_check", formBody(annsLogin+"&z_return="+url.QueryEscape(given)))
+		f.expect(a, 302, "")
+		if a.get("Location") != want || len(a.header["Set-Cookie"]) != 1 {
+			t.Errorf("%q leads to %q, cookies %q", given, a.get("Location"), a.header["Set-Cookie"])
+		}
+	}
+	a := f.send("POST", "/z_security_check", formBody("z_username=ann&z_password=wrong&z_return=/reports"))
+	f.checkLoginPage(a, 401)
+	if !strings.Contains(a.body, `name="z_return" value="/reports"`) {
+		t.Error("a failed login forgets where it leads")
+	}
+}
+
+// The login counts only if the password still holds when the session is made.
+func TestPasswordChangedDuringLogin(t *testing.T) {
+	f := newFixture(t)
+	hash, err := f.hasher.HashPassword(t.Context(), "another horse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := f.anonymous()
+	f.auth.checked = func(call int) {
+		if call == 1 {
+			f.fake.must(t, &session.UpdateUser{ID: "user-ann", PasswordHash: &hash})
+		}
+	}
+	f.checkLoginPage(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 401)
+	if f.username(z) != "" {
+		t.Fatal("logged in with a password that was changed before")
+	}
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody("z_username=ann&z_password=another+horse")), 302, "")
+}
+
+// Nothing that was typed in or issued may be found in the log.
+func TestLoginLogsNoSecret(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.send("GET", "/z_security_check?z_username=ann&z_password=hunter22", zCookie(z))
+	f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin))
+	f.fake.set(func(c *fakeCluster) { c.lookupErr = errors.New("disk on fire") })
+	f.send("GET", "/api/2/session/get?key=hunter22", zCookie(z))
+	for _, secret := range []string{"hunter22", testPassword, "correct+horse", z, csrfToken([]byte(z))} {
+		if strings.Contains(f.logs.String(), secret) {
+			t.Errorf("the log shows %q", secret)
+		}
+	}
+	if s := fmt.Sprintf("%v %+v %#v", f.mintAnonymous(testStart), token{text: z}, token{text: z}); strings.Contains(s, z) {
+		t.Errorf("a token prints itself: %s", s)
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/session"
+)
+
+// firstAdmin is the name of the user that a new cluster begins with.
+const firstAdmin = "admin"
+
+// adminPassword is the password that the first user shall get, and how it came about.
+type adminPassword struct {
+	secret   session.Secret // "": one is to be made
+	variable string         // the environment variable that it was given by, "" if none
+	file     string         // with CLOAKROOM_ADMIN_PASSWORD_FILE
+}
+
+// adminPassword reads what the environment says. It matters only to the node that begins a cluster.
+func (a *app) adminPassword() (adminPassword, error) {
+	const variable = "CLOAKROOM_ADMIN_PASSWORD"
+	password, _ := a.lookup(variable)
+	file, _ := a.lookup(variable + "_FILE")
+	switch {
+	case password != "" && file != "":
+		return adminPassword{}, usagef("%s and %s_FILE are both set: keep one", variable, variable)
+	case password != "":
+		return adminPassword{secret: session.Secret(password), variable: variable}, nil
+	case file != "":
+		password, err := a.passwordFile(file)
+		if err != nil {
+			return adminPassword{}, fmt.Errorf("%s_FILE: %w", variable, err)
+		}
+		return adminPassword{secret: session.Secret(password), variable: variable, file: file}, nil
+	}
+	return adminPassword{}, nil
+}
+
+// firstUser makes the first user of a cluster that this process has begun, and returns the password if there was none
+// to take. It goes on trying while the cluster can't say whether it was done; the command itself takes effect once.
+func (n *Node) firstUser(ctx context.Context, given adminPassword) (made session.Secret, err error) {
+	password := given.secret
+	if password == "" {
+		made = session.Secret(rand.Text())
+		password = made
+	}
+	hash, err := n.hasher.HashPassword(ctx, string(password))
+	if err != nil {
+		return "", fmt.Errorf("hash the first user's password: %w", err)
+	}
+	create := &session.CreateUser{
+		ID:           uuid.NewString(),
+		Realm:        session.NativeRealm,
+		Username:     firstAdmin,
+		RoleNames:    []string{session.RoleAdmin},
+		PasswordHash: hash,
+		First:        true,
+	}
+	for {
+		err := n.tryFirstUser(ctx, create)
+		switch {
+		case err == nil:
+			n.log.Info("made the first user", "user", firstAdmin)
+			return made, nil
+		case errors.Is(err, session.ErrNotFirstUser):
+			return "", nil // somebody was quicker, or a restored state has users
+		case ctx.Err() != nil:
+			return "", fmt.Errorf("make the first user: %w", err)
+		case !passing(err):
+			return "", fmt.Errorf("make the first user: %w", err)
+		}
+	}
+}
+
+// tryFirstUser is one bounded attempt. A refusal as not the first is looked at: the first may be our own, made by an
+// attempt whose answer was lost.
+func (n *Node) tryFirstUser(ctx context.Context, create *session.CreateUser) error {
+	ctx, cancel := context.WithTimeout(ctx, FirstAdminTimeout)
+	defer cancel()
+	_, err := n.cluster.Do(ctx, create)
+	if !errors.Is(err, session.ErrNotFirstUser) {
+		return err
+	}
+	var ours bool
+	readErr := n.cluster.Read(ctx, cluster.Quorum, func(m *session.Machine) {
+		_, ours = m.UserByID(create.ID)
+	})
+	if readErr != nil {
+		return readErr
+	}
+	if ours {
+		return nil
+	}
+	return err
+}
+
+// passing reports whether an error of the cluster is worth another attempt. Each attempt waits for the cluster by
+// itself, so that repeating it is no busy loop.
+func passing(err error) bool {
+	for _, target := range []error{
+		cluster.ErrNoLeader, cluster.ErrTimeout, cluster.ErrOutcomeUnknown, cluster.ErrOverloaded, cluster.ErrCutOff,
+		context.DeadlineExceeded,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasUsers reports whether anybody could log in.
+func (n *Node) hasUsers(ctx context.Context) (bool, error) {
+	users := 0
+	err := n.cluster.Read(ctx, cluster.Quorum, func(m *session.Machine) { users = m.Stats().Users })
+	if err != nil {
+		return false, fmt.Errorf("count the users: %w", err)
+	}
+	return users > 0, nil
+}
+
+// awaitUsers gives the node that has begun the cluster FirstAdminTimeout to make the first user.
+func (n *Node) awaitUsers(ctx context.Context) (users bool, err error) {
+	patience := time.NewTimer(FirstAdminTimeout)
+	defer patience.Stop()
+	ticker := time.NewTicker(ReadyPoll)
+	defer ticker.Stop()
+	for {
+		if users, err = n.hasUsers(ctx); err != nil || users {
+			return users, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-patience.C:
+			return false, nil
+		case <-ticker.C:
+		}
+	}
+}

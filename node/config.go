@@ -1,0 +1,273 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"cloakroom/cluster/roster"
+	"cloakroom/cluster/wire"
+	"cloakroom/httpapi/realm"
+)
+
+// Config is everything that a node can be told. Each field is a flag of `serve`, an environment variable of the same
+// name with CLOAKROOM_ in front, and a key of the configuration file; flags win over variables, variables over the
+// file, the file over the defaults.
+type Config struct {
+	Name      string `group:"node" placeholder:"NAME" help:"Name of this node in logs and lists (default: the host's name)."`
+	HTTP      string `name:"http" group:"node" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the session API."`
+	Operator  string `group:"node" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Address of /metrics, /cluster and /debug/pprof. Keep it private."`
+	DataDir   string `group:"node" default:"./cloakroom-data" placeholder:"DIR" help:"Directory of the log, the snapshots and control.sock."`
+	Ephemeral bool   `group:"node" help:"Keep the log in memory, under a new node id at each start: for tests and demos."`
+	TLSCert   string `name:"tls-cert" group:"node" placeholder:"FILE" help:"Certificate chain of the session API, PEM."`
+	TLSKey    string `name:"tls-key" group:"node" placeholder:"FILE" help:"Its private key, PEM."`
+	LogFormat string `group:"node" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json; logs go to standard error."`
+	LogLevel  string `group:"node" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error."`
+
+	Peer            string   `group:"cluster" default:"127.0.0.1:8082" placeholder:"ADDR" help:"Address for the other nodes: raft and requests, TCP."`
+	Gossip          string   `group:"cluster" default:"127.0.0.1:8083" placeholder:"ADDR" help:"Address for gossip, TCP and UDP."`
+	Advertise       string   `group:"cluster" placeholder:"HOST" help:"Host that the other nodes reach this one by; needed when --peer or --gossip listen on every address."`
+	Join            []string `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join."`
+	BootstrapExpect int      `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
+	ReadReplica     bool     `group:"cluster" help:"Hold a copy and answer, but never vote."`
+	ClusterKeyFile  string   `group:"cluster" placeholder:"FILE" help:"The cluster's one secret, as keygen prints it. Without it: a public development key, on loopback only."`
+
+	IdleTimeout     time.Duration `group:"sessions" default:"30m" placeholder:"TIME" help:"A session that is not used for so long ends."`
+	MaxLifetime     time.Duration `group:"sessions" default:"8h" placeholder:"TIME" help:"A session ends so long after the login, used or not."`
+	Consistency     string        `group:"sessions" default:"quorum" enum:"quorum,local" placeholder:"LEVEL" help:"Level of reads: quorum or local."`
+	AllowLocalReads bool          `group:"sessions" help:"Let a request ask for a local read although the level is stronger."`
+
+	TrustedProxies []string `group:"http" placeholder:"CIDR" help:"Networks whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are believed (default: none)."`
+	AllowedOrigins []string `group:"http" placeholder:"ORIGIN" help:"Web origins that may call with credentials (default: none)."`
+	CookieDomain   string   `group:"http" placeholder:"DOMAIN" help:"Domain attribute of the cookies (default: none, so the host alone)."`
+	CookieSecure   string   `group:"http" default:"auto" enum:"auto,always,never" placeholder:"WHEN" help:"Secure attribute of the cookies: auto (over TLS), always or never."`
+	MMonitRotate   bool     `name:"mmonit-rotate" group:"http" help:"Give every M/Monit login a fresh token, scripts too."`
+
+	Argon2Memory      uint32 `name:"argon2-memory" group:"passwords" default:"19456" placeholder:"KIB" help:"Memory of one password hash, in KiB."`
+	Argon2Iterations  uint32 `name:"argon2-iterations" group:"passwords" default:"2" placeholder:"N" help:"Passes over that memory."`
+	Argon2Parallelism uint8  `name:"argon2-parallelism" group:"passwords" default:"1" placeholder:"N" help:"Lanes of one password hash."`
+}
+
+// DefaultConfig returns the configuration of a node that was told nothing.
+func DefaultConfig() Config {
+	var cfg Config
+	parser, err := kong.New(&cfg)
+	if err != nil {
+		panic("BUG: the flags of Config: " + err.Error())
+	}
+	if _, err := parser.Parse(nil); err != nil {
+		panic("BUG: the defaults of Config: " + err.Error())
+	}
+	return cfg
+}
+
+// FlagError says which setting is wrong, by the name of its flag, and why.
+type FlagError struct {
+	Flag   string // without the dashes
+	Reason string
+}
+
+func (e *FlagError) Error() string { return "--" + e.Flag + ": " + e.Reason }
+
+func flagErrorf(flag, format string, args ...any) error {
+	return &FlagError{Flag: flag, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Validate checks each setting and the relations between them. Its errors are *FlagError.
+func (c *Config) Validate() error {
+	for _, check := range []func() error{
+		c.checkNode, c.checkAddresses, c.checkAdvertise, c.checkKey, c.checkCluster, c.checkSessions, c.checkHTTP, c.checkPasswords,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete fills what the defaults leave open: the node's name, and how many nodes begin a cluster.
+func (c *Config) complete() error {
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return flagErrorf("name", "the host has no name (%v): give the node one", err)
+		}
+		label, _, _ := strings.Cut(host, ".")
+		c.Name = label
+	}
+	if c.BootstrapExpect == 0 && len(c.Join) == 0 {
+		c.BootstrapExpect = 1
+	}
+	return nil
+}
+
+func (c *Config) checkNode() error {
+	if c.Name != "" && !validName(c.Name) {
+		return flagErrorf("name", "%q: a name is 1 to %d letters, digits, dots, hyphens and underscores", c.Name, MaxName)
+	}
+	if c.DataDir == "" {
+		return flagErrorf("data-dir", "a directory is needed")
+	}
+	if len(c.controlSocket()) > maxSocketPath {
+		return flagErrorf("data-dir", "%q: the path of its control.sock is longer than the %d bytes that a socket may have", c.DataDir, maxSocketPath)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return flagErrorf("tls-cert", "--tls-cert and --tls-key go together")
+	}
+	return nil
+}
+
+func (c *Config) checkAddresses() error {
+	addresses := []struct{ flag, addr string }{
+		{"http", c.HTTP},
+		{"operator", c.Operator},
+		{"peer", c.Peer},
+		{"gossip", c.Gossip},
+	}
+	seen := make(map[string]string, len(addresses))
+	for _, a := range addresses {
+		if err := checkAddress(a.addr); err != nil {
+			return flagErrorf(a.flag, "%v", err)
+		}
+		if other, twice := seen[a.addr]; twice && !anyPort(a.addr) {
+			return flagErrorf(a.flag, "%s is the address of --%s already", a.addr, other)
+		}
+		seen[a.addr] = a.flag
+	}
+	if len(c.Join) > MaxJoin {
+		return flagErrorf("join", "%d addresses: at most %d are needed to find a cluster", len(c.Join), MaxJoin)
+	}
+	for _, addr := range c.Join {
+		if err := checkRemote(addr); err != nil {
+			return flagErrorf("join", "%v", err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkAdvertise() error {
+	if c.Advertise == "" {
+		for _, a := range []struct{ flag, addr string }{{"peer", c.Peer}, {"gossip", c.Gossip}} {
+			if unspecified(a.addr) {
+				return flagErrorf("advertise", "--%s %s listens on every address: say by which host the other nodes reach this one", a.flag, a.addr)
+			}
+		}
+		return nil
+	}
+	if !validHost(c.Advertise) {
+		return flagErrorf("advertise", "%q: a host name or an IP address is needed, without a port", c.Advertise)
+	}
+	if unspecified(net.JoinHostPort(c.Advertise, "1")) {
+		return flagErrorf("advertise", "%s is no address that others can reach", c.Advertise)
+	}
+	return nil
+}
+
+// checkKey refuses the development key, which everyone knows, wherever another machine could use it.
+func (c *Config) checkKey() error {
+	if c.ClusterKeyFile != "" {
+		return nil
+	}
+	return c.checkBind(wire.DevelopmentKey())
+}
+
+// checkBind checks that the addresses for other nodes are not too open for the key.
+func (c *Config) checkBind(key wire.ClusterKey) error {
+	for _, a := range []struct{ flag, addr string }{{"peer", c.Peer}, {"gossip", c.Gossip}} {
+		if wire.CheckBind(key, a.addr) != nil {
+			return flagErrorf("cluster-key-file", "--%s %s is not on loopback, so a key of your own is needed: make one with `cloakroom keygen`", a.flag, a.addr)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkCluster() error {
+	switch {
+	case c.ReadReplica && len(c.Join) == 0:
+		return flagErrorf("read-replica", "a read replica needs a cluster to --join")
+	case c.ReadReplica && c.BootstrapExpect > 0:
+		return flagErrorf("read-replica", "a read replica never votes, so it can't begin a cluster: leave --bootstrap-expect out")
+	case c.BootstrapExpect < 0:
+		return flagErrorf("bootstrap-expect", "%d is negative", c.BootstrapExpect)
+	case c.BootstrapExpect > roster.MaxExpect:
+		return flagErrorf("bootstrap-expect", "%d: at most %d", c.BootstrapExpect, roster.MaxExpect)
+	case c.BootstrapExpect == 1 && len(c.Join) > 0:
+		return flagErrorf("bootstrap-expect", "1 makes a cluster of this node alone: leave --join out, or expect more nodes")
+	case c.BootstrapExpect > 1 && len(c.Join) == 0:
+		return flagErrorf("bootstrap-expect", "%d: name the nodes to find with --join", c.BootstrapExpect)
+	}
+	return nil
+}
+
+func (c *Config) checkSessions() error {
+	switch {
+	case c.IdleTimeout < 0:
+		return flagErrorf("idle-timeout", "%v is negative", c.IdleTimeout)
+	case c.IdleTimeout < MinIdleTimeout:
+		return flagErrorf("idle-timeout", "%v: at least %v", c.IdleTimeout, MinIdleTimeout)
+	case c.MaxLifetime < 0:
+		return flagErrorf("max-lifetime", "%v is negative", c.MaxLifetime)
+	case c.MaxLifetime > MaxLifetime:
+		return flagErrorf("max-lifetime", "%v: at most %v", c.MaxLifetime, MaxLifetime)
+	case c.MaxLifetime < c.IdleTimeout:
+		return flagErrorf("max-lifetime", "%v is shorter than --idle-timeout %v", c.MaxLifetime, c.IdleTimeout)
+	}
+	return nil
+}
+
+func (c *Config) checkHTTP() error {
+	if _, err := parseNetworks(c.TrustedProxies); err != nil {
+		return flagErrorf("trusted-proxies", "%v", err)
+	}
+	for _, origin := range c.AllowedOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return flagErrorf("allowed-origins", "%v", err)
+		}
+	}
+	if c.CookieDomain != "" && !validHost(strings.TrimPrefix(c.CookieDomain, ".")) {
+		return flagErrorf("cookie-domain", "%q is not a domain", c.CookieDomain)
+	}
+	return nil
+}
+
+func (c *Config) checkPasswords() error {
+	for flag, cost := range map[string]uint32{
+		"argon2-memory": c.Argon2Memory, "argon2-iterations": c.Argon2Iterations, "argon2-parallelism": uint32(c.Argon2Parallelism),
+	} {
+		if cost == 0 {
+			return flagErrorf(flag, "must be more than 0")
+		}
+	}
+	if _, err := realm.NewHasher(c.hasher()); err != nil {
+		return flagErrorf("argon2-memory", "%v", err)
+	}
+	return nil
+}
+
+// hasher returns what a password hash costs.
+func (c *Config) hasher() realm.HasherConfig {
+	return realm.HasherConfig{Memory: c.Argon2Memory, Iterations: c.Argon2Iterations, Parallelism: c.Argon2Parallelism}
+}
+
+// controlSocket is where this machine's commands reach the node.
+func (c *Config) controlSocket() string { return controlSocket(c.DataDir) }
+
+func controlSocket(dataDir string) string { return filepath.Join(dataDir, "control.sock") }
+
+// reachable returns the address under which others reach a listener on addr: its own, unless it listens everywhere.
+func (c *Config) reachable(addr string) string {
+	if !unspecified(addr) {
+		return addr
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	host := c.Advertise
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

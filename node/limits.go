@@ -1,0 +1,33 @@
+package main
+
+import "time"
+
+// Limits of what the command line, the configuration file and the client commands take.
+const (
+	MaxConfigFile = 1 << 20 // bytes: a configuration is some forty lines; more is the wrong file
+	MaxKeyFile    = 4 << 10 // bytes: a cluster key is 44 characters
+	MaxJoin       = 64      // seed addresses
+	MaxName       = 63      // bytes of a node's name: one DNS label
+
+	MaxReply = 64 << 20 // bytes of one answer that a client command reads
+	ListPage = 500      // users or sessions asked for at once by the commands that list them
+)
+
+// Bounds of the times that can be configured, and of a client command's patience.
+const (
+	MinIdleTimeout = time.Second          // below it, clocks and round trips decide who is idle
+	MaxLifetime    = 366 * 24 * time.Hour // a session that outlives a year is an account
+	ClientTimeout  = time.Minute          // one call of a client command, the hashing of a password included
+)
+
+// Time limits of starting and stopping.
+const (
+	// FirstAdminTimeout bounds one attempt to make the first user; attempts go on until the node stops.
+	FirstAdminTimeout = 10 * time.Second
+	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
+	DrainTimeout = 20 * time.Second
+	// MembersTimeout bounds what GET /cluster waits for silent nodes.
+	MembersTimeout = 2 * time.Second
+	// ReadyPoll is the pause between two looks at whether the node has a cluster and a leader.
+	ReadyPoll = 50 * time.Millisecond
+)

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"cloakroom/httpapi/realm"
+)
+
+// patience is how long a process of a script may take to do what the script waits for. It only decides how long a
+// test hangs that has failed already.
+const patience = time.Minute
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cloakroom": main})
+}
+
+// TestScripts runs the command line as a person would: testdata/script holds what is typed and what comes back.
+//
+// Besides testscript's own commands there are
+//
+//	serve NAME ARG...      start `cloakroom serve ARG...` and wait until it says that it is ready; what it prints goes
+//	                       to NAME.out and NAME.err, its curl lines to NAME.sh
+//	halt NAME SIGNAL...    send the signals, wait for the end, and check that it is a clean one
+//	code N PROGRAM ARG...  run a program and check its exit code
+//	capture VAR FILE RE    set a variable to what the first group of an expression matches in a file
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Values[backgroundKey{}] = make(background)
+			// The cheapest hashes that are allowed: a dozen logins, with the race detector at work.
+			env.Setenv("CLOAKROOM_ARGON2_MEMORY", strconv.Itoa(realm.MinMemory))
+			env.Setenv("CLOAKROOM_ARGON2_ITERATIONS", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":   cmdServe,
+			"halt":    cmdHalt,
+			"code":    cmdCode,
+			"capture": cmdCapture,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// background holds the processes of one script, by name.
+type background map[string]*process
+
+type backgroundKey struct{}
+
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended and its output is complete
+	err  error         // of Wait
+}
+
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: serve NAME ARG...")
+	}
+	name := args[0]
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "cloakroom", append([]string{"serve"}, args[1:]...)...)
+	cmd.Path = lookPath(ts, "cloakroom")
+	cmd.Err = nil
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = environ(ts)
+	stderr, err := os.Create(ts.MkAbs(name + ".err"))
+	ts.Check(err)
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	processes, _ := ts.Value(backgroundKey{}).(background)
+	processes[name] = p
+	ts.Defer(func() {
+		cancel()
+		for range lines {
+		}
+		<-p.done
+	})
+	greeted := readGreeting(ts, name, lines)
+	go func() {
+		defer close(p.done)
+		for range lines { // nothing more is expected
+		}
+		p.err = cmd.Wait()
+		ts.Check(stderr.Close())
+	}()
+	if !greeted {
+		<-p.done
+		ts.Fatalf("%s ended instead of getting ready: %v\n%s", name, p.err, ts.ReadFile(name+".err"))
+	}
+}
+
+// readGreeting reads until the last curl line, and keeps what it read.
+func readGreeting(ts *testscript.TestScript, name string, lines <-chan string) bool {
+	var text, curls strings.Builder
+	timeout := time.After(patience)
+	count := 0
+	for count < 3 {
+		select {
+		case line, more := <-lines:
+			if !more {
+				return false
+			}
+			text.WriteString(line + "\n")
+			if strings.HasPrefix(line, "  curl ") {
+				count++
+				curls.WriteString(line + "\n")
+			}
+		case <-timeout:
+			ts.Fatalf("%s is not ready after %v:\n%s\n%s", name, patience, text.String(), ts.ReadFile(name+".err"))
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(name+".out"), []byte(text.String()), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(name+".sh"), []byte(curls.String()), 0o600))
+	return true
+}
+
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: [!] halt NAME SIGNAL...")
+	}
+	processes, _ := ts.Value(backgroundKey{}).(background)
+	p := processes[args[0]]
+	if p == nil {
+		ts.Fatalf("no process %q", args[0])
+	}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	for _, name := range args[1:] {
+		if err := p.cmd.Process.Signal(signals[name]); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			ts.Fatalf("send %s: %v", name, err)
+		}
+	}
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		ts.Fatalf("%s is still there after %v:\n%s", args[0], patience, ts.ReadFile(args[0]+".err"))
+	}
+	if neg != (p.err != nil) {
+		ts.Fatalf("%s ended with %v:\n%s", args[0], p.err, ts.ReadFile(args[0]+".err"))
+	}
+}
+
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("run %s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: capture VAR FILE RE")
+	}
+	expression, err := regexp.Compile(args[2])
+	ts.Check(err)
+	found := expression.FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(found) < 2 {
+		ts.Fatalf("%s: nothing matches %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], found[1])
+}
+
+// lookPath finds a program on the script's own path, where testscript has put the one under test.
+func lookPath(ts *testscript.TestScript, program string) string {
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		path := dir + string(os.PathSeparator) + program
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	ts.Fatalf("%s is not on the path", program)
+	return ""
+}
+
+// environ returns what the script has set for the program, and what any program needs.
+func environ(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{
+		"PATH", "HOME", "TMPDIR", "GOCOVERDIR",
+		"CLOAKROOM_ADMIN_PASSWORD", "CLOAKROOM_ADMIN_PASSWORD_FILE", "CLOAKROOM_CONFIG", "CLOAKROOM_DATA_DIR",
+		"CLOAKROOM_HTTP", "CLOAKROOM_OPERATOR", "CLOAKROOM_PEER", "CLOAKROOM_GOSSIP", "CLOAKROOM_NAME",
+		"CLOAKROOM_ARGON2_MEMORY", "CLOAKROOM_ARGON2_ITERATIONS",
+	} {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"unicode/utf8"
+
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+	"cloakroom/httpapi/realm"
+)
+
+type serveCmd struct {
+	Flags configFlags `embed:""`
+}
+
+// configFlags is Config without its methods: kong would call Validate by itself, before the defaults are complete.
+type configFlags Config
+
+// Run implements the command serve. It returns when the node has stopped.
+func (s *serveCmd) Run(ctx context.Context, a *app) error {
+	// From here on a signal is an order to stop in good order, not the end of the process.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	cfg := Config(s.Flags)
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	password, err := a.adminPassword()
+	if err != nil {
+		return err
+	}
+	if password.secret != "" && utf8.RuneCountInString(string(password.secret)) < realm.MinPasswordRunes {
+		return usagef("%s: %v", password.variable, realm.ErrPasswordTooShort)
+	}
+	key, err := a.clusterKey(&cfg)
+	if err != nil {
+		return err
+	}
+	log := a.logger(&cfg)
+	node, err := Open(cfg, log, key)
+	if err != nil {
+		return err
+	}
+	if cfg.ClusterKeyFile == "" {
+		log.Warn("no --cluster-key-file: using the public development key, so other nodes are heard on loopback only")
+	}
+	err = a.attend(ctx, node, password, signals)
+	return errors.Join(err, node.Close())
+}
+
+// attend announces the node once it is ready, and stops it in good order at the first signal. A second one ends the
+// process at once.
+func (a *app) attend(ctx context.Context, node *Node, password adminPassword, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var announcing sync.WaitGroup
+	failed := make(chan error, 1)
+	announcing.Go(func() {
+		if err := a.announce(ctx, node, password); err != nil {
+			failed <- err
+		}
+	})
+	defer announcing.Wait()
+	defer cancel()
+	select {
+	case err := <-failed:
+		return err
+	case <-node.Done():
+		return node.Err()
+	case received := <-signals:
+		cancel()
+		announcing.Wait()
+		return drain(node, received, signals)
+	}
+}
+
+// drain gives a stop in good order DrainTimeout.
+func drain(node *Node, received os.Signal, signals <-chan os.Signal) error {
+	node.log.Info("stopping: requests under way are finished", "signal", received.String(), "within", DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- node.Drain(ctx) }()
+	select {
+	case err := <-drained:
+		if err != nil {
+			node.log.Warn("the stop was not as orderly as it should be", "error", err)
+		}
+		return nil
+	case <-signals:
+		os.Exit(exitFailed) // asked for: whoever signals twice does not want to wait
+		return nil
+	}
+}
+
+// clusterKey reads the cluster's secret, or takes the development key, which Validate keeps on loopback.
+func (a *app) clusterKey(cfg *Config) (wire.ClusterKey, error) {
+	if cfg.ClusterKeyFile == "" {
+		return wire.DevelopmentKey(), nil
+	}
+	text, err := a.secretFile(cfg.ClusterKeyFile, MaxKeyFile)
+	if err != nil {
+		return wire.ClusterKey{}, flagErrorf("cluster-key-file", "%v", err)
+	}
+	key, err := wire.ParseClusterKey(text)
+	if err != nil {
+		return wire.ClusterKey{}, flagErrorf("cluster-key-file", "%s: %v", cfg.ClusterKeyFile, err)
+	}
+	return key, cfg.checkBind(key)
+}
+
+// logger makes the node's log. Level and format were checked with the flags.
+func (a *app) logger(cfg *Config) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		panic("BUG: log level " + cfg.LogLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(a.stderr, options)
+	if cfg.LogFormat == "json" {
+		handler = slog.NewJSONHandler(a.stderr, options)
+	}
+	return slog.New(handler)
+}
+
+// announce waits until the node is ready, makes the first user if this node has begun the cluster, and prints what to
+// do next. A node that is stopped before it is ready has nothing to announce.
+func (a *app) announce(ctx context.Context, node *Node, password adminPassword) error {
+	err := node.WaitReady(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	users, err := node.hasUsers(ctx)
+	var made session.Secret
+	switch {
+	case err != nil || users:
+	case node.cluster.Bootstrapper():
+		made, err = node.firstUser(ctx, password)
+		users = err == nil
+	default:
+		users, err = node.awaitUsers(ctx)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	greeting := &greeting{cfg: &node.cfg, api: node.Addr(), operator: node.OperatorAddr(), made: made, given: password, users: users}
+	if _, err := fmt.Fprint(a.stdout, greeting.text()); err != nil {
+		node.log.Warn("could not print how to begin", "error", err)
+	}
+	return nil
+}
