@@ -231,7 +231,7 @@ func (f *field) measure(ctx context.Context, p peer.Peer, open load.Open) (readi
 	}
 	serverAfter, still := peer.CPUTime(p.PIDs())
 	clientAfter, stillToo := peer.CPUTime(self)
-	if err := res.Err(); err != nil && !(f.cmd.AllowErrors && errors.Is(err, load.ErrFailures)) {
+	if err := judge(res, f.cmd.AllowErrors); err != nil {
 		for label, failure := range res.Failures {
 			err = fmt.Errorf("%w; %s: %s", err, label, failure.Example)
 		}

@@ -69,8 +69,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(a); err != nil {
 		a.complain(err)
-		var usage usageError
-		if errors.As(err, &usage) {
+		if _, usage := errors.AsType[usageError](err); usage {
 			return exitUsage
 		}
 		return exitFailed

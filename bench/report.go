@@ -50,7 +50,9 @@ func (a *app) report(r *nodeRun, res *load.Result) error {
 		f := rep.Failures[label]
 		p.linef("    %-10s %d, the first: %s", label, f.Count, f.Example)
 	}
-	p.linef("  latency   %s", percentiles(rep.Latency))
+	if rep.Good > 0 {
+		p.linef("  latency   %s", percentiles(rep.Latency))
+	}
 	if rep.Failed > 0 {
 		p.linef("  failures  %s", percentiles(rep.FailedLatency))
 	}

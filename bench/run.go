@@ -138,13 +138,16 @@ func (a *app) runOnNodes(ctx context.Context, r *nodeRun) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.report(r, res); err != nil {
-		return err
+	return errors.Join(a.report(r, res), judge(res, r.output.AllowErrors))
+}
+
+// judge says what is wrong with a result. Failed requests are nothing wrong where they are allowed.
+func judge(res *load.Result, allowErrors bool) error {
+	err := res.Err()
+	if allowErrors && errors.Is(err, load.ErrFailures) {
+		return nil
 	}
-	if err := res.Err(); err != nil && !(r.output.AllowErrors && errors.Is(err, load.ErrFailures)) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // fillProgress returns a function that says from time to time how far a fill is.

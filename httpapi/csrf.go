@@ -10,7 +10,7 @@ import (
 
 // csrfName is the header, the parameter and the member of a session's attributes that hold the CSRF token. It is
 // never an attribute itself.
-const csrfName = "CSRFToken"
+const csrfName = session.ReservedAttribute
 
 // errCSRF refuses a change that does not repeat the session's CSRF token.
 var errCSRF = &session.Error{Code: "csrf-token", Message: "CSRF token missing or wrong"}

@@ -59,4 +59,6 @@ func (s *Server) clusterView() clusterBody {
 }
 
 // getCluster is GET /cluster on the control socket. The operator's listener has it, too; the API has not.
-func (s *Server) getCluster(rc *request) error { return writeJSON(rc, 200, s.clusterView()) }
+func (s *Server) getCluster(rc *request) error {
+	return writeJSON(rc, 200, s.clusterView())
+}

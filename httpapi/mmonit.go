@@ -79,7 +79,7 @@ func appendAttributes(b []byte, sess *session.Session, list args, cookie cookieV
 	return append(b, '}')
 }
 
-// mmonitDelete removes attributes; without a key, all of them.
+// mmonitDelete removes attributes; without a key, all of them. The CSRF token stays: the machine refuses its name.
 func (s *Server) mmonitDelete(rc *request) error {
 	view, _, list, err := s.mmonitChange(rc)
 	if err != nil {
@@ -89,11 +89,6 @@ func (s *Server) mmonitDelete(rc *request) error {
 	names, all := list.keys()
 	if all {
 		names = nil
-	}
-	for _, name := range names {
-		if name == csrfName {
-			return session.ErrReservedAttribute
-		}
 	}
 	rev, err := ifMatch(rc, view.Session.Rev)
 	if err != nil {

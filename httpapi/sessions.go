@@ -218,5 +218,5 @@ func (s *Server) endSessions(rc *request) error {
 
 // audit logs who changed what. Nothing of a body but names goes into it.
 func (s *Server) audit(rc *request, p principal, what string, args ...any) {
-	s.log.Info(what, append([]any{"by", p.name(), "client", s.addressOf(rc), "request", string(rc.requestID())}, args...)...)
+	s.log.Info("changed by request", append([]any{"what", what, "by", p.name(), "client", s.addressOf(rc), "request", string(rc.requestID())}, args...)...)
 }

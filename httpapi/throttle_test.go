@@ -121,11 +121,18 @@ func TestThrottleIsBounded(t *testing.T) {
 			t.Errorf("%d buckets", n)
 		}
 		time.Sleep(time.Hour)
-		for i := range maxThrottled / throttleScan {
+		// What is over goes before what is not.
+		for range failuresPerUser {
+			attempt(0)
+		}
+		for i := range maxThrottled / 4 {
 			attempt(maxThrottled + i)
 		}
-		if n := len(th.buckets); n > maxThrottled/2 {
-			t.Errorf("%d buckets after an hour", n)
+		if n := len(th.buckets); n > maxThrottled {
+			t.Errorf("%d buckets", n)
+		}
+		if _, err := th.admit(netip.AddrFrom4([4]byte{10}), "native", long); err == nil {
+			t.Error("failures of a moment ago are forgotten for those of an hour ago")
 		}
 	})
 }

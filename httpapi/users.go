@@ -140,7 +140,7 @@ func (s *Server) createUser(rc *request) error {
 		return err
 	}
 	s.audit(rc, p, "user created", "user", cmd.Username, "realm", cmd.Realm, "id", cmd.ID)
-	if in.Disabled != nil && *in.Disabled {
+	if in.Disabled != nil && *in.Disabled { // a second step: should it fail, the user is there, and the caller is told
 		if _, err := s.do(rc, &session.UpdateUser{ID: cmd.ID, Disabled: in.Disabled}); err != nil {
 			return err
 		}
@@ -183,7 +183,14 @@ func (s *Server) updateUser(rc *request) error {
 		return err
 	}
 	var current *session.User
-	if err := s.cluster.Read(s.context(rc), cluster.Quorum, func(m *session.Machine) { current, _ = m.UserByID(rc.rest) }); err != nil {
+	native := false
+	err = s.cluster.Read(s.context(rc), cluster.Quorum, func(m *session.Machine) {
+		if current, _ = m.UserByID(rc.rest); current != nil {
+			of, ok := m.RealmByName(current.Realm)
+			native = ok && of.Type == realm.TypeNative
+		}
+	})
+	if err != nil {
 		return err
 	}
 	switch {
@@ -193,7 +200,7 @@ func (s *Server) updateUser(rc *request) error {
 		return badField("a user can't be renamed or moved to another realm: make a new one")
 	case in.Password != nil && *in.Password == "":
 		return missingField("password is empty: leave it out to keep it")
-	case in.Password != nil && current.PasswordHash == "":
+	case in.Password != nil && !native:
 		return badField("the user has its password elsewhere: leave password out")
 	}
 	cmd := &session.UpdateUser{ID: current.ID, RoleNames: in.RoleNames, Disabled: in.Disabled}

@@ -192,3 +192,28 @@ func TestLookupsDontAllocate(t *testing.T) {
 		}
 	}
 }
+
+// The handler alone, on a request that is read already: what HTTP costs comes on top, and the fake's lookup is in it.
+func BenchmarkLookups(b *testing.B) {
+	f := newFixture(b, func(cfg *Config) { cfg.Level = cluster.Local })
+	tok := mintToken()
+	user, native, err := f.fake.User(b.Context(), "native", "root")
+	if err != nil {
+		b.Fatal(err)
+	}
+	f.fake.must(b, &session.Create{
+		Key: tok.key, Realm: "native", Username: "root", UserID: "user-root", Surface: session.SurfaceFusion,
+		UserRev: user.Rev, RealmRev: native.Rev, Idle: time.Hour, Lifetime: time.Hour,
+	})
+	for _, uri := range []string{"/auth/verify", "/api/session"} {
+		b.Run(uri, func(b *testing.B) {
+			ctx := bareRequest("GET", uri, idCookie(tok))
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx.Response.Reset()
+				f.fake.levels = f.fake.levels[:0]
+				f.handler(ctx)
+			}
+		})
+	}
+}

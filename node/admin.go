@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/realm"
 )
 
 // firstAdmin is the name of the user that a new cluster begins with.
@@ -43,15 +45,30 @@ func (a *app) adminPassword() (adminPassword, error) {
 	return adminPassword{}, nil
 }
 
-// firstUser makes the first user of a cluster that this process has begun, and returns the password if there was none
-// to take. It goes on trying while the cluster can't say whether it was done; the command itself takes effect once.
-func (n *Node) firstUser(ctx context.Context, given adminPassword) (made session.Secret, err error) {
+// state is what it takes of a cluster to look after its first user.
+type state interface {
+	Do(ctx context.Context, cmd session.Command) (session.Result, error)
+	Read(ctx context.Context, level cluster.Level, fn func(*session.Machine)) error
+}
+
+var _ state = (*cluster.Cluster)(nil)
+
+// founder makes the first user of a cluster that this node has begun.
+type founder struct {
+	state  state
+	hasher *realm.Hasher
+	log    *slog.Logger
+}
+
+// firstUser makes the user and returns the password if there was none to take. It goes on trying while the cluster
+// can't say whether it was done; the command itself takes effect once.
+func (f *founder) firstUser(ctx context.Context, given adminPassword) (made session.Secret, err error) {
 	password := given.secret
 	if password == "" {
 		made = session.Secret(rand.Text())
 		password = made
 	}
-	hash, err := n.hasher.HashPassword(ctx, string(password))
+	hash, err := f.hasher.HashPassword(ctx, string(password))
 	if err != nil {
 		return "", fmt.Errorf("hash the first user's password: %w", err)
 	}
@@ -64,10 +81,10 @@ func (n *Node) firstUser(ctx context.Context, given adminPassword) (made session
 		First:        true,
 	}
 	for {
-		err := n.tryFirstUser(ctx, create)
+		err := f.tryFirstUser(ctx, create)
 		switch {
 		case err == nil:
-			n.log.Info("made the first user", "user", firstAdmin)
+			f.log.Info("made the first user", "user", firstAdmin)
 			return made, nil
 		case errors.Is(err, session.ErrNotFirstUser):
 			return "", nil // somebody was quicker, or a restored state has users
@@ -81,15 +98,15 @@ func (n *Node) firstUser(ctx context.Context, given adminPassword) (made session
 
 // tryFirstUser is one bounded attempt. A refusal as not the first is looked at: the first may be our own, made by an
 // attempt whose answer was lost.
-func (n *Node) tryFirstUser(ctx context.Context, create *session.CreateUser) error {
+func (f *founder) tryFirstUser(ctx context.Context, create *session.CreateUser) error {
 	ctx, cancel := context.WithTimeout(ctx, FirstAdminTimeout)
 	defer cancel()
-	_, err := n.cluster.Do(ctx, create)
+	_, err := f.state.Do(ctx, create)
 	if !errors.Is(err, session.ErrNotFirstUser) {
 		return err
 	}
 	var ours bool
-	readErr := n.cluster.Read(ctx, cluster.Quorum, func(m *session.Machine) {
+	readErr := f.state.Read(ctx, cluster.Quorum, func(m *session.Machine) {
 		_, ours = m.UserByID(create.ID)
 	})
 	if readErr != nil {
@@ -116,9 +133,9 @@ func passing(err error) bool {
 }
 
 // hasUsers reports whether anybody could log in.
-func (n *Node) hasUsers(ctx context.Context) (bool, error) {
+func (f *founder) hasUsers(ctx context.Context) (bool, error) {
 	users := 0
-	err := n.cluster.Read(ctx, cluster.Quorum, func(m *session.Machine) { users = m.Stats().Users })
+	err := f.state.Read(ctx, cluster.Quorum, func(m *session.Machine) { users = m.Stats().Users })
 	if err != nil {
 		return false, fmt.Errorf("count the users: %w", err)
 	}
@@ -126,13 +143,13 @@ func (n *Node) hasUsers(ctx context.Context) (bool, error) {
 }
 
 // awaitUsers gives the node that has begun the cluster FirstAdminTimeout to make the first user.
-func (n *Node) awaitUsers(ctx context.Context) (users bool, err error) {
+func (f *founder) awaitUsers(ctx context.Context) (users bool, err error) {
 	patience := time.NewTimer(FirstAdminTimeout)
 	defer patience.Stop()
 	ticker := time.NewTicker(ReadyPoll)
 	defer ticker.Stop()
 	for {
-		if users, err = n.hasUsers(ctx); err != nil || users {
+		if users, err = f.hasUsers(ctx); err != nil || users {
 			return users, err
 		}
 		select {

@@ -43,6 +43,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	lookup         func(string) (string, bool)
+	exit           func(int) // ends the process at once
 
 	settings *settings
 	lines    *lineReader // over stdin; made at first use

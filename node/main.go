@@ -13,6 +13,7 @@ func main() {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		lookup: os.LookupEnv,
+		exit:   os.Exit,
 	}
 	os.Exit(a.main(context.Background(), os.Args[1:]))
 }

@@ -3,7 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -35,6 +41,7 @@ func TestMain(m *testing.M) {
 //	halt NAME SIGNAL...    send the signals, wait for the end, and check that it is a clean one
 //	code N PROGRAM ARG...  run a program and check its exit code
 //	capture VAR FILE RE    set a variable to what the first group of an expression matches in a file
+//	selfsigned CERT KEY    make a certificate for 127.0.0.1 that is its own authority
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -50,6 +57,8 @@ func TestScripts(t *testing.T) {
 			"halt":    cmdHalt,
 			"code":    cmdCode,
 			"capture": cmdCapture,
+
+			"selfsigned": cmdSelfSigned,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -195,6 +204,43 @@ func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s: nothing matches %s", args[1], args[2])
 	}
 	ts.Setenv(args[0], found[1])
+}
+
+func cmdSelfSigned(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: selfsigned CERT KEY")
+	}
+	cert, key, err := selfSigned()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), cert, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), key, 0o600))
+}
+
+// selfSigned makes a certificate for 127.0.0.1 that is its own authority, and its private key, in PEM.
+func selfSigned() (certPEM, keyPEM []byte, err error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "127.0.0.1"}, // OpenSSL finds no issuer without a name
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:         true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	cert, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	return certPEM, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), nil
 }
 
 // lookPath finds a program on the script's own path, where testscript has put the one under test.

@@ -78,16 +78,17 @@ func (a *app) attend(ctx context.Context, node *Node, password adminPassword, si
 		return err
 	case <-node.Done():
 		return node.Err()
-	case received := <-signals:
+	case <-signals:
 		cancel()
 		announcing.Wait()
-		return drain(node, received, signals)
+		return a.drain(node, node.log, signals)
 	}
 }
 
-// drain gives a stop in good order DrainTimeout.
-func drain(node *Node, received os.Signal, signals <-chan os.Signal) error {
-	node.log.Info("stopping: requests under way are finished", "signal", received.String(), "within", DrainTimeout)
+// drain gives a stop in good order DrainTimeout. A stop that took longer, or found nobody to hand over to, is still the
+// stop that was asked for.
+func (a *app) drain(node drainer, log *slog.Logger, signals <-chan os.Signal) error {
+	log.Info("stopping: requests under way are finished", "within", DrainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 	defer cancel()
 	drained := make(chan error, 1)
@@ -95,14 +96,21 @@ func drain(node *Node, received os.Signal, signals <-chan os.Signal) error {
 	select {
 	case err := <-drained:
 		if err != nil {
-			node.log.Warn("the stop was not as orderly as it should be", "error", err)
+			log.Warn("the stop was not as orderly as it should be", "error", err)
 		}
 		return nil
 	case <-signals:
-		os.Exit(exitFailed) // asked for: whoever signals twice does not want to wait
+		a.exit(exitFailed) // whoever signals twice does not want to wait for anything
 		return nil
 	}
 }
+
+// drainer is what drain needs of a Node.
+type drainer interface {
+	Drain(ctx context.Context) error
+}
+
+var _ drainer = (*Node)(nil)
 
 // clusterKey reads the cluster's secret, or takes the development key, which Validate keeps on loopback.
 func (a *app) clusterKey(cfg *Config) (wire.ClusterKey, error) {
@@ -144,15 +152,16 @@ func (a *app) announce(ctx context.Context, node *Node, password adminPassword) 
 	if err != nil {
 		return err
 	}
-	users, err := node.hasUsers(ctx)
+	founder := &founder{state: node.cluster, hasher: node.hasher, log: node.log}
+	users, err := founder.hasUsers(ctx)
 	var made session.Secret
 	switch {
 	case err != nil || users:
 	case node.cluster.Bootstrapper():
-		made, err = node.firstUser(ctx, password)
+		made, err = founder.firstUser(ctx, password)
 		users = err == nil
 	default:
-		users, err = node.awaitUsers(ctx)
+		users, err = founder.awaitUsers(ctx)
 	}
 	if ctx.Err() != nil {
 		return nil

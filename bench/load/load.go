@@ -56,7 +56,7 @@ type Observation struct {
 // Progress is what happened since the last one.
 type Progress struct {
 	Elapsed  time.Duration // since the run began
-	Warming  bool          // nothing is counted yet
+	Warming  bool          // nothing, or not all of it, counts
 	Seconds  float64       // length of the interval
 	Good     int64
 	Failed   int64

@@ -85,6 +85,12 @@ func TestPercentilesAreThoseOfTheData(t *testing.T) {
 	}
 }
 
+func TestNothingHasNoPercentiles(t *testing.T) {
+	if got := PercentilesOf(newCounts().good); got != (Percentiles{}) {
+		t.Errorf("%+v, want zeros", got)
+	}
+}
+
 func TestLatencyBeyondTheHistogramCountsAsItsLongest(t *testing.T) {
 	c := newCounts()
 	c.add(2*MaxLatency, nil)

@@ -62,10 +62,10 @@ func (r *Result) Err() error {
 	switch {
 	case r.err != nil:
 		return fmt.Errorf("pace requests: %w", r.err)
-	case r.Failed > 0:
-		return fmt.Errorf("%w: %d of %d", ErrFailures, r.Failed, r.Good+r.Failed)
 	case r.CutShort:
 		return ErrCutShort
+	case r.Failed > 0:
+		return fmt.Errorf("%w: %d of %d", ErrFailures, r.Failed, r.Good+r.Failed)
 	case r.Good == 0:
 		return ErrNothing
 	}
@@ -88,8 +88,11 @@ type Percentiles struct {
 	Max  float64 `json:"max"`
 }
 
-// PercentilesOf reads a histogram of nanoseconds.
+// PercentilesOf reads a histogram of nanoseconds; all are 0 when there is nothing in it.
 func PercentilesOf(h *hdrhistogram.Histogram) Percentiles {
+	if h.TotalCount() == 0 {
+		return Percentiles{}
+	}
 	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / float64(time.Microsecond) }
 	return Percentiles{
 		P50:  at(50),

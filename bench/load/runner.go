@@ -149,7 +149,7 @@ func (r *runner) report(done <-chan struct{}) {
 			if r.cfg.Progress != nil {
 				r.cfg.Progress(Progress{
 					Elapsed: now.Sub(r.began),
-					Warming: now.Before(r.from),
+					Warming: last.Before(r.from),
 					Seconds: now.Sub(last).Seconds(),
 					Good:    interval.good.TotalCount(),
 					Failed:  interval.bad.TotalCount(),

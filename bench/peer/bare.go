@@ -3,9 +3,9 @@ package peer
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 
@@ -21,7 +21,7 @@ func ServeBare(ctx context.Context, addr string) error {
 	}
 	body := []byte(`{"user":"bench","roles":["` + value(ValueBytes-29) + `"]}`)
 	server := &fasthttp.Server{
-		Logger:          slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelInfo), // clients that leave are no news
+		Logger:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo), // clients that leave are no news
 		CloseOnShutdown: true,
 		Handler: func(ctx *fasthttp.RequestCtx) {
 			if len(ctx.Request.Header.Cookie("id")) == 0 {
@@ -70,7 +70,7 @@ func (b *Bare) Start(ctx context.Context, dir string) error {
 		return err
 	}
 	b.addr = addrs[0]
-	if b.process, err = startProcess(dir, "bare", nil, append(b.argv[:len(b.argv):len(b.argv)], b.addr)...); err != nil {
+	if b.process, err = startProcess(dir, "bare", nil, append(slices.Clip(b.argv), b.addr)...); err != nil {
 		return err
 	}
 	return b.process.waitReady(ctx, func(ctx context.Context) error {

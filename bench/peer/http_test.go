@@ -39,6 +39,13 @@ func (p *pipeServer) conn(timeout time.Duration) *Conn {
 	return c
 }
 
+func closeConn(t *testing.T, c *Conn) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 const simpleGet = "GET / HTTP/1.1\r\nHost: server\r\n\r\n"
 
 func TestConnTellsStatusesApart(t *testing.T) {
@@ -49,7 +56,7 @@ func TestConnTellsStatusesApart(t *testing.T) {
 			ctx.SetBodyString(strings.Repeat("why ", 1000))
 		})
 		c := p.conn(time.Minute)
-		defer c.Close()
+		defer closeConn(t, c)
 		for _, status = range []int{200, 204, 302, 401, 503} {
 			answer, err := c.Do(t.Context(), []byte(simpleGet))
 			var failed *StatusError
@@ -80,7 +87,7 @@ func TestConnNeverRepeatsARequest(t *testing.T) {
 			}
 		})
 		c := p.conn(time.Minute)
-		defer c.Close()
+		defer closeConn(t, c)
 		for i, want := range []bool{true, false, true, true, true} {
 			if _, err := c.Do(t.Context(), []byte(simpleGet)); (err == nil) != want {
 				t.Fatalf("request %d: %v", i+1, err)
@@ -102,7 +109,9 @@ func TestConnBoundsEachRequest(t *testing.T) {
 		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(start) != 15*time.Second {
 			t.Errorf("%v after %v, want a timeout after 15s", err, time.Since(start))
 		}
-		<-p.served // wakes after its hour
+		if err := <-p.served; err == nil { // wakes after its hour
+			t.Error("the answer was delivered to a connection that was given up")
+		}
 	})
 }
 
@@ -135,7 +144,9 @@ func TestStallOfAServerShows(t *testing.T) {
 			t.Errorf("%d answers, want %v", res.Good, 20*rate)
 		}
 		for range p.dials {
-			<-p.served
+			if err := <-p.served; err != nil {
+				t.Error(err)
+			}
 		}
 		return load.PercentilesOf(res.Latency)
 	}

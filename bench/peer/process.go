@@ -108,11 +108,19 @@ func (p *process) waitReady(ctx context.Context, probe func(context.Context) err
 		select {
 		case <-ticker.C:
 		case <-p.done:
-			return fmt.Errorf("%s ended at once (%v): %s", p.name, p.err, p.logTail())
+			return fmt.Errorf("%s ended at once: %w: %s", p.name, p.endedWith(), p.logTail())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w; its log: %s", p.name, err, p.logTail())
 		}
 	}
+}
+
+// endedWith returns how the process ended, which it has done.
+func (p *process) endedWith() error {
+	if p.err == nil {
+		return errors.New("exit status 0")
+	}
+	return p.err
 }
 
 // logTail returns the end of the process's output, for error messages.

@@ -82,8 +82,7 @@ func (s *Service) makeRealm(ctx context.Context) (admin bool, err error) {
 		"name":      realmName,
 		"config":    map[string]any{"host": "127.0.0.1", "login": map[string]string{"bindDnTemplate": "uid={},dc=bench"}},
 	})
-	var status *StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*StatusError](err); ok {
 		switch status.Code {
 		case http.StatusForbidden:
 			return false, nil

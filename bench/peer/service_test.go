@@ -79,7 +79,7 @@ func (p *product) serve(ctx *fasthttp.RequestCtx) {
 	case call == "GET /auth/verify":
 		ctx.Response.Header.Set("Remote-User", p.nameFor(cookie))
 	case call == "GET /api/session":
-		fmt.Fprintf(ctx, `{"user":{"id":"","username":%q,"realmName":"bench"}}`, p.nameFor(cookie))
+		ctx.SetBodyString(fmt.Sprintf(`{"user":{"id":"","username":%q,"realmName":"bench"}}`, p.nameFor(cookie)))
 	case call == "POST /api/2/session/put":
 		p.bodies = append(p.bodies, string(ctx.PostArgs().Peek("bench")))
 		ctx.SetBodyString("{}")
@@ -198,9 +198,17 @@ func TestFillGivesUp(t *testing.T) {
 		product *product
 		want    string
 	}{
-		"for a reason that stays":   {&product{refuse: func(n int, _ string) string { return map[bool]string{true: "limit-attributes"}[n > 5] }}, "limit-attributes"},
-		"when tokens differ":        {&product{short: true}, "bytes among tokens"},
-		"when one hides the others": {&product{refuse: func(n int, _ string) string { return []string{"", "overloaded", "forbidden"}[min(n%7, 2)] }}, "forbidden"},
+		"for a reason that stays": {&product{refuse: func(n int, _ string) string { return map[bool]string{true: "limit-attributes"}[n > 5] }}, "limit-attributes"},
+		"when tokens differ":      {&product{short: true}, "bytes among tokens"},
+		"when one reason hides another": {&product{refuse: func(n int, user string) string {
+			switch {
+			case n == 1:
+				return ""
+			case user == "bench-0000001": // the first in each call
+				return "overloaded"
+			}
+			return "forbidden"
+		}}, "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startProduct(t, c.product)

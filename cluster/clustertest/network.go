@@ -129,10 +129,9 @@ func (n *Network) change(f func()) {
 	n.changed = make(chan struct{})
 }
 
-// tuneLocked gives both directions of a connection the state of their way.
+// tuneLocked gives what one end sends the state of its way; the other end is in conns as well.
 func (n *Network) tuneLocked(c *conn) {
 	c.out.tune(n.delayLocked(c.host, c.peer), !n.reachesLocked(c.host, c.peer))
-	c.in.tune(n.delayLocked(c.peer, c.host), !n.reachesLocked(c.peer, c.host))
 }
 
 func (n *Network) delayLocked(from, to *Host) time.Duration {

@@ -176,7 +176,7 @@ func TestPartitionGroups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer l.Close()
+			defer func() { _ = l.Close() }()
 		}
 		n.Partition([]string{"a", "b"}, []string{"c"})
 		group := map[string]int{"a": 1, "b": 1, "c": 2}
@@ -203,7 +203,7 @@ func TestDialGoesOnAfterHeal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		n.Cut("b", "a") // the answer's way
 		start := time.Now()
 		time.AfterFunc(5*time.Second, n.Heal)

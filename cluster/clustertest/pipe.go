@@ -16,7 +16,7 @@ type pipe struct {
 	cond    *sync.Cond // any change below
 	delay   time.Duration
 	cut     bool
-	flying  []segment // in order of arrival
+	flying  []segment // in order of sending
 	waiting int       // bytes in flying
 	arrived bytes.Buffer
 	ended   bool // the writer's end has arrived
@@ -160,13 +160,10 @@ func (p *pipe) setWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// sendLocked puts a segment under way. It never overtakes an earlier one, though the delay may have shrunk since.
+// sendLocked puts a segment under way. If the delay has shrunk, it waits behind earlier ones all the same.
 func (p *pipe) sendLocked(s segment) {
 	now := time.Now()
 	s.at = now.Add(p.delay)
-	if k := len(p.flying); k > 0 && s.at.Before(p.flying[k-1].at) {
-		s.at = p.flying[k-1].at
-	}
 	p.flying = append(p.flying, s)
 	p.waiting += len(s.data)
 	if wait := s.at.Sub(now); wait > 0 {

@@ -278,6 +278,11 @@ func TestMembership(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.equal()
+		leader.nudger.mu.Lock()
+		if leader.nudger.followers["n4"] == nil {
+			t.Error("the new member is not nudged")
+		}
+		leader.nudger.mu.Unlock()
 		if err := fourth.Remove(t.Context(), "n1"); !errors.Is(err, ErrNotLeader) {
 			t.Errorf("remove by a follower: %v", err)
 		}

@@ -255,6 +255,39 @@ func TestDiskDamage(t *testing.T) {
 	}
 }
 
+// TestDiskNewestUnreadable: an older snapshot is no substitute for the newest, even if the log seems to reach back to it.
+func TestDiskNewestUnreadable(t *testing.T) {
+	for _, file := range []string{"state.bin", "meta.json"} {
+		t.Run(file, func(t *testing.T) {
+			dir := t.TempDir()
+			n := alone(t, dir, Config{})
+			for i := range 2 {
+				putRoles(t, n, fmt.Sprintf("r%d-", i), 20, 10)
+				if err := n.Snapshot(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			newest := fmt.Sprintf("*-%d-*", n.Stats().SnapshotIndex)
+			closeNode(t, n)
+			found, err := filepath.Glob(filepath.Join(dir, snapshotDir, newest, file))
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%v, %v", found, err)
+			}
+			if file == "meta.json" {
+				err = os.Truncate(found[0], 5)
+			} else {
+				flip(t, found[0])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, ErrDamaged) {
+				t.Errorf("open: %v", err)
+			}
+		})
+	}
+}
+
 func flip(t *testing.T, path string) {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -151,15 +151,11 @@ func (f *fsm) Restore(source io.ReadCloser) error {
 }
 
 func (f *fsm) restore(source io.Reader, meta *raft.SnapshotMeta, live bool) error {
-	applied := f.applied.Load()
-	if meta.Index < applied {
-		return &backwardError{snapshot: meta.Index, applied: applied}
-	}
 	machine, err := readSnapshot(source)
 	if err != nil {
 		return fmt.Errorf("read snapshot %s: %w", meta.ID, err)
 	}
-	index := machine.Applied()
+	index, applied := machine.Applied(), f.applied.Load()
 	switch {
 	case index > meta.Index:
 		return fmt.Errorf("snapshot %s holds entries up to %d, more than its name says: %w", meta.ID, index, ErrDamaged)

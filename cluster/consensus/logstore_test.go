@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -125,6 +126,38 @@ func TestBadDisk(t *testing.T) {
 				c.equal()
 			})
 		})
+	}
+}
+
+// deletions notes the ranges that are removed.
+type deletions struct {
+	raft.LogStore
+	ranges [][2]uint64
+}
+
+func (d *deletions) DeleteRange(first, last uint64) error {
+	d.ranges = append(d.ranges, [2]uint64{first, last})
+	return d.LogStore.DeleteRange(first, last)
+}
+
+// TestDeleteRange: the end of a log goes in one step, or a crash would leave a hole; the front in several.
+func TestDeleteRange(t *testing.T) {
+	inner := &deletions{LogStore: raft.NewInmemStore()}
+	s := newLogStore(inner, Config{}.withDefaults(), func(err error) { t.Error(err) })
+	const n = 3 * deleteChunk
+	for i := uint64(1); i <= n; i++ {
+		if err := s.StoreLog(&raft.Log{Index: i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range [][2]uint64{{n - 5000, n}, {0, 5000}} {
+		if err := s.DeleteRange(r[0], r[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := [][2]uint64{{n - 5000, n}, {1, deleteChunk}, {deleteChunk + 1, 5000}}
+	if !slices.Equal(inner.ranges, want) {
+		t.Errorf("%v, want %v", inner.ranges, want)
 	}
 }
 

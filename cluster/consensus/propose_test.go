@@ -107,7 +107,7 @@ func TestCloseResolves(t *testing.T) {
 				t.Errorf("%s was acknowledged and is gone", o.name)
 			case errors.Is(o.err, ErrShutdown) && hasRole(c.leader(), o.name):
 				t.Errorf("%s was refused and is there", o.name)
-			case o.err != nil && !errors.Is(o.err, ErrShutdown) && !errors.Is(o.err, ErrLeadershipLost):
+			case o.err != nil && !errors.Is(o.err, ErrShutdown): // it had time to finish what it had taken
 				t.Error(o.err)
 			}
 		}

@@ -18,7 +18,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	for name, c := range map[string]struct {
 		change func(*Config)
 		want   error // nil: any
@@ -58,7 +58,7 @@ func TestAdvertise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close()
+	defer func() { _ = g.Close() }()
 	host, port, err := splitAddr(g.Addr())
 	if err != nil || host != "192.0.2.7" || port == 0 {
 		t.Errorf("advertises %s", g.Addr())

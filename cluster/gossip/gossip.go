@@ -53,7 +53,7 @@ type Stats struct {
 	RefusedForeign                   uint64 // messages about nodes of another cluster
 	RefusedMeta                      uint64 // messages with metadata that can't be read
 	Conflicts                        uint64 // messages about one node at two addresses
-	JoinAttempts, JoinFailures       uint64 // single addresses tried
+	JoinAttempts, JoinFailures       uint64 // single addresses tried, and seeds without one
 
 	Health int // memberlist's score of this node itself: 0 is well, more is slow
 }

@@ -40,7 +40,7 @@ func (g *Gossip) rejoin(ctx context.Context) {
 // contact joins all seeds and the failed members at once, or with all members. A round takes two stream timeouts and
 // a lookup at most.
 func (g *Gossip) contact(ctx context.Context, all bool) (tried, answered int) {
-	addrs := g.addresses(ctx, all)
+	addrs, nameless := g.addresses(ctx, all)
 	var group sync.WaitGroup
 	var good atomic.Int64
 	for addr := range addrs {
@@ -52,17 +52,19 @@ func (g *Gossip) contact(ctx context.Context, all bool) (tried, answered int) {
 		})
 	}
 	group.Wait()
+	tried, answered = len(addrs)+nameless, int(good.Load())
 	g.table.count(func(s *Stats) {
-		s.JoinAttempts += uint64(len(addrs))
-		s.JoinFailures += uint64(len(addrs)) - uint64(good.Load())
+		s.JoinAttempts += uint64(tried)
+		s.JoinFailures += uint64(tried - answered)
 	})
-	return len(addrs), int(good.Load())
+	return tried, answered
 }
 
 // addresses resolves the seeds anew each time, because names move, and adds failed members, because seeds age. While
-// an old address of ours is believed, it adds the others too: each of them gives it up at its own time.
-func (g *Gossip) addresses(ctx context.Context, all bool) map[string]struct{} {
-	addrs := map[string]struct{}{}
+// an old address of ours is believed, it adds the others too: each of them gives it up at its own time. It also counts
+// the seeds that have no address.
+func (g *Gossip) addresses(ctx context.Context, all bool) (addrs map[string]struct{}, nameless int) {
+	addrs = map[string]struct{}{}
 	add := func(addr string) {
 		if addr != g.addr && len(addrs) < maxAddrs {
 			addrs[addr] = struct{}{}
@@ -76,6 +78,7 @@ func (g *Gossip) addresses(ctx context.Context, all bool) map[string]struct{} {
 		ips, err := lookup(ctx, g.resolver, host)
 		if err != nil {
 			g.logger.Debug("seed has no address", "seed", seed, "error", err)
+			nameless++
 			continue
 		}
 		for _, ip := range ips[:min(len(ips), maxPerSeed)] {
@@ -87,5 +90,5 @@ func (g *Gossip) addresses(ctx context.Context, all bool) map[string]struct{} {
 			add(m.GossipAddr)
 		}
 	}
-	return addrs
+	return addrs, nameless
 }

@@ -60,19 +60,20 @@ func formed() *Machine {
 // unsummed cuts off the checksum: the fuzzer can't make one, the target does.
 func unsummed(snapshot []byte) []byte { return snapshot[:len(snapshot)-34] }
 
-func TestCorpusIsWritten(t *testing.T) {
+// TestCorpus writes the files when asked to, and sees to it that no command is without one.
+func TestCorpus(t *testing.T) {
 	for target, entries := range corpus(t) {
 		dir := filepath.Join("testdata", "fuzz", target)
 		for name, data := range entries {
 			file := filepath.Join(dir, name)
-			text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
 			if *update {
+				text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
 				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got, err := os.ReadFile(file); err != nil || string(got) != text {
-				t.Errorf("%s is not as it would be written now (%v)", file, err)
+			if _, err := os.Stat(file); err != nil {
+				t.Error(err)
 			}
 		}
 	}

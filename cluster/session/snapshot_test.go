@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -81,9 +82,9 @@ func TestSnapshotAndRestore(t *testing.T) {
 // detector this shows too that the writer shares nothing that changes.
 func TestSnapshotWhileApplying(t *testing.T) {
 	s := busy(t)
-	for i := range 200 {
-		c := s.create(0, NativeRealm, "bob")
-		c.Key = Key{byte(i), 1, 15: 9}
+	for i := range 200 { // more than the writer holds back: it must still be at work when the machine goes on
+		c := s.create(0, "corp", fmt.Sprint("user", i%20))
+		c.Key, c.Attrs = Key{byte(i), 1, 15: 9}, attrs(10, 200)
 		s.ok(c)
 	}
 	want := snapshotOf(t, s.m)
@@ -100,7 +101,7 @@ func TestSnapshotWhileApplying(t *testing.T) {
 	}
 	for i := range 300 {
 		k := Key{byte(i), 1, 15: 9}
-		c := s.create(0, NativeRealm, "bob")
+		c := s.create(0, "corp", fmt.Sprint("user", i%20))
 		c.Key = Key{byte(i), 2, 15: 9}
 		s.do(&Put{Key: k, Attrs: attrs(3, 3)}, c, &Invalidate{Key: k, Reason: EndedByLogout}, &EndUser{NativeRealm, "ann"}, &Sweep{},
 			&UpdateUser{ID: "u-bob", RoleNames: ptr([]string{})}, &Touch{Uses: []Use{{key(1), s.now}}})

@@ -141,7 +141,7 @@ func TestCancel(t *testing.T) {
 			<-proceed
 			return []byte("late"), nil
 		})
-		ctx, cancel := context.WithCancel(l.ctx())
+		ctx, cancel := context.WithCancel(context.Background()) // only the cancel can end the handler's context
 		go func() { <-started; cancel() }()
 		_, err := a.Call(ctx, b.Addr(), kindBlock, nil)
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {

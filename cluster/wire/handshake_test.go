@@ -66,6 +66,11 @@ func strangerCert(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
+// insist sends the certificate even if the server says that it trusts another CA only.
+func insist(c *tls.Config, cert tls.Certificate) {
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+}
+
 // nameless is a certificate of the cluster without a node id.
 func nameless(t *testing.T) tls.Certificate {
 	t.Helper()
@@ -86,8 +91,8 @@ func TestTLSDemands(t *testing.T) {
 		b := l.open("b")
 		for name, change := range map[string]func(*tls.Config){
 			"no certificate": func(c *tls.Config) { c.Certificates = nil },
-			"self-signed":    func(c *tls.Config) { c.Certificates = []tls.Certificate{strangerCert(t)} },
-			"no node id":     func(c *tls.Config) { c.Certificates = []tls.Certificate{nameless(t)} },
+			"self-signed":    func(c *tls.Config) { insist(c, strangerCert(t)) },
+			"no node id":     func(c *tls.Config) { insist(c, nameless(t)) },
 			"TLS 1.2":        func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 },
 			"no protocol":    func(c *tls.Config) { c.NextProtos = nil },
 			"other protocol": func(c *tls.Config) { c.NextProtos = []string{"h2"} },

@@ -122,6 +122,11 @@ func TestIdleConnection(t *testing.T) {
 			t.Errorf("%d ends are open", s)
 		}
 		l.mustEcho(a, b.Addr())
+
+		b.Handle(kindBlock, func(context.Context, Peer, []byte) ([]byte, error) { time.Sleep(3 * IdleAfter); return nil, nil })
+		if _, err := a.Call(context.Background(), b.Addr(), kindBlock, nil); err != nil {
+			t.Errorf("a connection with a request is in use: %v", err)
+		}
 	})
 }
 
@@ -231,6 +236,62 @@ func TestDroppedIsNotWritten(t *testing.T) {
 			t.Error(err)
 		}
 		group.Wait()
+	})
+}
+
+// The queue of a connection that takes no bytes is bounded as well: callers who come and go can't fill it for ever.
+func TestFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		c := newClient(newStream(near, near, time.Minute, &counters{}), "b")
+		var group sync.WaitGroup
+		group.Go(c.run)
+		group.Go(func() { _, _ = c.call(t.Context(), kindEcho, make([]byte, ioBuffer)) }) // keeps the writer
+		synctest.Wait()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range queueFrames {
+			if _, err := c.call(gone, kindEcho, nil); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrUnreachable) {
+				t.Fatalf("call %d: %v", i, err)
+			}
+		}
+		start := time.Now()
+		if _, err := c.call(t.Context(), kindEcho, nil); !errors.Is(err, ErrOverloaded) || time.Since(start) != 0 {
+			t.Errorf("one more: %v after %v", err, time.Since(start))
+		}
+		if n := pendingOf(c); n != 1 {
+			t.Errorf("%d calls pending", n)
+		}
+		if err := far.Close(); err != nil {
+			t.Error(err)
+		}
+		group.Wait()
+	})
+}
+
+// A request that was still in the queue when its connection ended is sent on a new one, without the caller's help.
+func TestUnsentIsRepeated(t *testing.T) {
+	inMemory(t, func(t *testing.T, l *lab) {
+		a, b := l.open("a"), l.open("b")
+		l.mustEcho(a, b.Addr())
+		c, err := a.links.get(l.ctx(), b.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.memory.Cut("a", "b")
+		var group sync.WaitGroup
+		for range 3 { // more than the network takes: the writer is stuck
+			group.Go(func() { _, _ = a.Call(l.ctx(), b.Addr(), kindEcho, make([]byte, MaxBody)) })
+		}
+		synctest.Wait()
+		group.Go(func() { l.mustEcho(a, b.Addr()) })
+		synctest.Wait()
+		l.memory.Heal()
+		c.stream.end(errReplaced)
+		group.Wait()
+		if s := a.Stats(); s.Lost == 0 || s.Lost > 2 || s.Unreachable != 0 {
+			t.Errorf("counted %+v", s)
+		}
 	})
 }
 

@@ -137,6 +137,19 @@ func TestRaftBacklog(t *testing.T) {
 	})
 }
 
+// A connection that is refused after a place was kept for it gives the place back.
+func TestRaftPlaceIsGivenBack(t *testing.T) {
+	inMemory(t, func(t *testing.T, l *lab) {
+		b := l.open("b")
+		b.SetCluster("one")
+		for range MaxRaftBacklog + 1 {
+			if _, err := b.take(&entry{kind: kindRaft, inbound: true, cluster: "two"}); !errors.Is(err, ErrOtherCluster) {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // Raft can stop while the stream goes on.
 func TestRaftClose(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab) {

@@ -58,12 +58,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, realmName, username, p
 	if realmName == "" {
 		realmName = session.NativeRealm
 	}
-	if !validName(username) {
+	if !session.ValidName(username) {
 		return a.refuse(ctx, ErrBadUsername)
 	}
 	// An empty password must never reach a directory server: to LDAP such a bind is an anonymous one, and succeeds
 	// (RFC 4513, 5.1.2).
-	if !validName(realmName) || password == "" || len(password) > MaxPassword {
+	if !session.ValidName(realmName) || password == "" || len(password) > MaxPassword {
 		return a.refuse(ctx, ErrInvalidCredentials)
 	}
 	user, realm, err := a.records(ctx, realmName, username)

@@ -5,7 +5,7 @@ package realm
 
 import (
 	"context"
-	"sort"
+	"slices"
 	"strings"
 
 	"cloakroom/cluster/session"
@@ -47,34 +47,9 @@ func CanonicalUsername(realmType, username string) string {
 	return username
 }
 
-// validName reports whether a name may stand in a header and in a bind DN.
-func validName(name string) bool {
-	if name == "" || len(name) > session.MaxName {
-		return false
-	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '.', c == '_', c == '@', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 // union returns the names of both lists, sorted, without duplicates; never nil.
 func union(a, b []string) []string {
-	seen := make(map[string]struct{}, len(a)+len(b))
-	for _, list := range [][]string{a, b} {
-		for _, name := range list {
-			seen[name] = struct{}{}
-		}
-	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
+	names := append(append(make([]string, 0, len(a)+len(b)), a...), b...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/session"
+	"cloakroom/httpapi/realm"
+)
+
+// A password that was changed while the old one was being checked lets nobody in, by either way.
+func TestPasswordChangesUnderTheCheck(t *testing.T) {
+	for _, way := range []string{"login", "basic"} {
+		t.Run(way, func(t *testing.T) {
+			f := newFixture(t)
+			other, err := f.hasher.HashPassword(t.Context(), "another password")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.auth.checked = func(call int) {
+				if call == 1 {
+					f.fake.must(t, &session.UpdateUser{ID: "user-ann", PasswordHash: &other})
+				}
+			}
+			var a answer
+			if way == "login" {
+				a = f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`))
+			} else {
+				a = f.send("GET", "/api/session", basic("ann", testPassword))
+			}
+			f.expect(a, 401, "invalid-credentials")
+			if f.auth.calls != 2 || f.fake.stats().Sessions != 0 {
+				t.Errorf("%d checks, %d sessions", f.auth.calls, f.fake.stats().Sessions)
+			}
+		})
+	}
+}
+
+// A change that the credentials survive costs a second check and nothing else; one that comes again and again, a 503.
+func TestRecordsMoveUnderTheCheck(t *testing.T) {
+	for _, c := range []struct{ moves, calls, login, basic int }{{1, 2, 201, 200}, {9, 2, 503, 503}} {
+		f := newFixture(t)
+		f.auth.checked = func(call int) {
+			if call <= c.moves {
+				f.fake.must(t, &session.UpdateRealm{ID: "realm-native", Enabled: true})
+			}
+		}
+		a := f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`))
+		if a.status != c.login || f.auth.calls != c.calls {
+			t.Errorf("%d moves: status %d after %d checks: %s", c.moves, a.status, f.auth.calls, a.body)
+		}
+		b := f.send("GET", "/api/session", basic("ann", testPassword))
+		if b.status != c.basic {
+			t.Errorf("%d moves, Basic: status %d", c.moves, b.status)
+		}
+	}
+}
+
+func TestLoginOfDisabledMidway(t *testing.T) {
+	f := newFixture(t)
+	f.fake.before = func(cmd session.Command) error {
+		if _, ok := cmd.(*session.Create); ok {
+			return session.ErrUserDisabled
+		}
+		return nil
+	}
+	f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`)), 401, "invalid-credentials")
+}
+
+func TestLoginKeepsAddressAndAgent(t *testing.T) {
+	f := newFixture(t)
+	token := f.loginAs("ann", header("User-Agent", "curl/8 \té"+strings.Repeat("x", 300)), from("203.0.113.9:4444"))
+	key, _ := parseToken([]byte(token))
+	v, ok := f.fake.machine.Lookup(key)
+	if !ok || v.Session.Address != "203.0.113.9" || !strings.HasPrefix(v.Session.Agent, "curl/8 ???xxx") || len(v.Session.Agent) != session.MaxAgent {
+		t.Errorf("session is %+v", v.Session)
+	}
+	if v.Session.Surface != session.SurfaceFusion || v.Session.Idle != 30*time.Minute || v.Session.Expires != testStart.Add(8*time.Hour) {
+		t.Errorf("session is %+v", v.Session)
+	}
+}
+
+func TestLoginErrorsOfTheCluster(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code string
+	}{
+		{cluster.ErrNoLeader, "no-leader"},
+		{cluster.ErrOverloaded, "overloaded"},
+		{cluster.ErrTimeout, "timeout"},
+		{session.ErrTooLate, "timeout"},
+	} {
+		f := newFixture(t)
+		f.fake.before = func(session.Command) error { return c.err }
+		f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`)), 503, c.code)
+		if f.orphans.pending != 0 {
+			t.Errorf("%v: an end is proposed for a session that was not made", c.err)
+		}
+	}
+	f := newFixture(t)
+	f.auth.Authenticator = failingAuth{fmt.Errorf("realm corp: %w", realm.ErrUnavailable)}
+	f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"x"}`)), 503, "realm-unavailable")
+	f.auth.Authenticator = failingAuth{realm.ErrBusy}
+	f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"x"}`)), 503, "login-busy")
+	f.auth.Authenticator = failingAuth{fmt.Errorf("disk on fire")}
+	a := f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"x"}`))
+	f.expect(a, 500, "internal")
+	if strings.Contains(a.body, "fire") || !strings.Contains(f.logs.String(), "disk on fire") {
+		t.Errorf("the cause belongs into the log alone: %s", a.body)
+	}
+	if !strings.Contains(f.logs.String(), a.get("X-Request-Id")) {
+		t.Error("the log line can't be found by the request id")
+	}
+}
+
+// The answer to a create was lost. Whether it took effect at once, late, or never, no session stays.
+func TestUnknownOutcomeLeavesNoOrphan(t *testing.T) {
+	for _, when := range []string{"at once", "late", "never"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				var late *session.Create
+				down := 3 // ends that find no leader
+				fault := func(cmd session.Command) error {
+					switch cmd := cmd.(type) {
+					case *session.Create:
+						late = cmd
+						return cluster.ErrOutcomeUnknown
+					case *session.Invalidate:
+						if down--; down >= 0 {
+							return cluster.ErrNoLeader
+						}
+					}
+					return nil
+				}
+				if f.fake.before = fault; when == "at once" {
+					f.fake.before, f.fake.after = nil, fault
+				}
+				start := time.Now()
+				f.fake.onTick = func() session.Time { return testStart.Add(time.Since(start)) }
+				f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`)), 503, "outcome-unknown")
+				if when == "late" {
+					time.Sleep(20 * time.Second) // many ends have found no session by now
+					f.fake.set(func(c *fakeCluster) { c.before = nil })
+					f.fake.must(t, late)
+				}
+				time.Sleep(2 * time.Minute)
+				if n := f.fake.stats().Sessions; n != 0 {
+					t.Errorf("%d sessions stay", n)
+				}
+				if n := f.orphans.count(); n != 0 {
+					t.Errorf("%d are still being ended", n)
+				}
+				if when == "never" {
+					f.fake.set(func(c *fakeCluster) { c.before = nil })
+					if _, err := f.fake.Do(t.Context(), late); err == nil {
+						t.Error("the create took effect when nobody looked any more")
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestThrottledLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		wrong := jsonBody(`{"username":"ann","password":"wrong password"}`)
+		for range failuresPerUser {
+			f.expect(f.send("POST", "/api/session", wrong), 401, "invalid-credentials")
+		}
+		a := f.send("POST", "/api/session", wrong)
+		f.expect(a, 429, "limit-login-failures")
+		if a.get("Retry-After") != "30" {
+			t.Errorf("Retry-After is %s", a.get("Retry-After"))
+		}
+		right := jsonBody(`{"username":"ann","password":"correct horse"}`)
+		f.expect(f.send("POST", "/api/session", right), 429, "limit-login-failures")
+		f.expect(f.send("GET", "/api/session", basic("ANN", testPassword)), 429, "limit-login-failures")
+		f.expect(f.send("POST", "/api/session", right, from("203.0.113.1:1")), 201, "")
+		f.expect(f.send("GET", "/api/session", basic("root", testPassword)), 200, "")
+		time.Sleep(userFailureLeak)
+		f.expect(f.send("POST", "/api/session", right), 201, "")
+	})
+}
