@@ -89,6 +89,14 @@ func startNode(t *testing.T, fail func(n int64) bool) string {
 			t.Error(err)
 		}
 	})
+	mux.HandleFunc("GET /api/session", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Consistency") != "quorum" {
+			t.Error("a local lookup does not tell whether a node has everything")
+		}
+		if _, err := fmt.Fprint(w, `{"user":{"username":"bench-0000000"}}`); err != nil {
+			t.Error(err)
+		}
+	})
 	mux.HandleFunc("GET /auth/verify", func(w http.ResponseWriter, _ *http.Request) {
 		if fail(lookups.Add(1)) {
 			w.WriteHeader(http.StatusServiceUnavailable)

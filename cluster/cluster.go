@@ -170,7 +170,7 @@ func (c *Cluster) wireUp() error {
 	return err
 }
 
-// Close stops the node as it is: without a hand-over, and without leaving. Drain comes before it in an orderly stop.
+// Close stops the node as it is: without a hand-over, and without leaving. Retire and Leave come before it in an orderly stop.
 func (c *Cluster) Close() error {
 	c.draining.Store(true)
 	return c.close()
@@ -199,19 +199,30 @@ func (c *Cluster) close() error {
 	return errors.Join(errs...)
 }
 
-// Drain prepares an orderly stop: the node says that it is not ready, replicates the last uses that it knows of, hands
-// its leadership over and leaves gossip. It stays a member, unless it is ephemeral: then it leaves for good.
-func (c *Cluster) Drain(ctx context.Context) error {
+// Retire begins an orderly stop: the node says that it is not ready and hands its leadership over. It serves on.
+func (c *Cluster) Retire(ctx context.Context) error {
 	c.draining.Store(true)
-	c.keeper.Flush(ctx)
-	var errs []error
-	switch {
-	case c.cfg.Ephemeral:
-		errs = append(errs, c.roster.Leave(ctx))
-	case c.raft.IsLeader() && c.others():
-		errs = append(errs, c.raft.Transfer(ctx))
+	if !c.raft.IsLeader() || !c.others() {
+		return nil
 	}
-	return errors.Join(append(errs, c.gossip.Leave(ctx))...)
+	if err := c.raft.Transfer(ctx); err != nil {
+		return fmt.Errorf("hand over the leadership: %w", err)
+	}
+	return nil
+}
+
+// Leave ends an orderly stop, when the last request is answered: the last uses that this node knows of are replicated,
+// and it leaves gossip. It stays a member, unless it is ephemeral: then it leaves for good. Close is to follow.
+func (c *Cluster) Leave(ctx context.Context) error {
+	c.keeper.Flush(ctx)
+	var err error
+	if c.cfg.Ephemeral {
+		if err = c.roster.Leave(ctx); err != nil {
+			err = fmt.Errorf("leave the cluster: %w", err)
+		}
+	}
+	c.roster.Close() // it would go on telling gossip about this node
+	return errors.Join(err, c.gossip.Leave(ctx))
 }
 
 // others reports whether there is another voter that could lead.

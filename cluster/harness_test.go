@@ -126,7 +126,8 @@ func (h *harness) drain(name string) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
 	defer cancel()
-	if err := h.nodes[name].Drain(ctx); err != nil {
+	c := h.nodes[name]
+	if err := errors.Join(c.Retire(ctx), c.Leave(ctx)); err != nil {
 		h.t.Errorf("drain %s: %v", name, err)
 	}
 	h.close(name)

@@ -166,6 +166,22 @@ func TestUnknownOutcomeLeavesNoOrphan(t *testing.T) {
 	}
 }
 
+// Neither a right password nor a cluster or directory in trouble counts as a failure of the user's.
+func TestOnlyWrongPasswordsAreThrottled(t *testing.T) {
+	f := newFixture(t)
+	right := jsonBody(`{"username":"ann","password":"correct horse"}`)
+	for range failuresPerUser + 1 {
+		f.expect(f.send("POST", "/api/session", right), 201, "")
+	}
+	f.auth.Authenticator = failingAuth{realm.ErrUnavailable}
+	for range failuresPerUser + 1 {
+		f.expect(f.send("POST", "/api/session", right), 503, "realm-unavailable")
+	}
+	if n := len(f.throttle.buckets); n != 0 {
+		t.Errorf("%d buckets are kept", n)
+	}
+}
+
 func TestThrottledLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)

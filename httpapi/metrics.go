@@ -121,7 +121,7 @@ type sample struct {
 }
 
 func (m *metrics) simple() []sample {
-	s := m.server.cluster.Stats()
+	s, h := m.server.cluster.Stats(), m.server.cfg.Hasher.Stats()
 	flag := func(b bool) float64 {
 		if b {
 			return 1
@@ -133,6 +133,10 @@ func (m *metrics) simple() []sample {
 		{"http_panics_total", "Handlers that panicked. Should be 0.", true, float64(m.panics.Load())},
 		{"logins_refused_total", "Logins refused by this node for wrong credentials.", true, float64(m.loginsRefused.Load())},
 		{"logins_throttled_total", "Logins refused by this node because too many had failed.", true, float64(m.throttled.Load())},
+		{"password_hashes_total", "Password hashes computed by this node.", true, float64(h.Hashes)},
+		{"password_hashes_running", "Password hashes being computed.", false, float64(h.Running)},
+		{"password_hashes_waiting", "Logins waiting for a password hash.", false, float64(h.Waiting)},
+		{"password_hashes_refused_total", "Logins refused because too many waited.", true, float64(h.Refused)},
 		{"orphans_pending", "Sessions of unknown outcome that this node is ending.", false, float64(m.server.orphans.count())},
 		{"ready", "1 when this node wants requests.", false, flag(m.server.ready() == nil)},
 

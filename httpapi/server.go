@@ -44,6 +44,7 @@ type Authenticator interface {
 // Hasher makes the stored form of a password.
 type Hasher interface {
 	HashPassword(ctx context.Context, password string) (session.Secret, error)
+	Stats() realm.HasherStats
 }
 
 // Sealer checks a realm's configuration and seals the secrets in it.

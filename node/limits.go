@@ -26,6 +26,9 @@ const (
 	FirstAdminTimeout = 10 * time.Second
 	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
 	DrainTimeout = 20 * time.Second
+	// DrainNotice is how long a node goes on taking requests after it has begun to say that it is not ready: enough for
+	// two health checks of a load balancer (scripts/haproxy.cfg).
+	DrainNotice = time.Second
 	// MembersTimeout bounds what GET /cluster waits for silent nodes.
 	MembersTimeout = 2 * time.Second
 	// ReadyPoll is the pause between two looks at whether the node has a cluster and a leader.

@@ -234,11 +234,22 @@ func (n *Node) fatal(err error) {
 	close(n.done)
 }
 
-// Drain stops gracefully: load balancers are told to look elsewhere, leadership is handed over, and the requests under
-// way are answered. Close is to follow.
+// Drain stops gracefully: load balancers are told to look elsewhere and get DrainNotice to hear it, leadership is
+// handed over, the requests under way are answered, and the node leaves. Close is to follow.
 func (n *Node) Drain(ctx context.Context) error {
 	n.server.Retire()
-	return errors.Join(n.cluster.Drain(ctx), n.server.Drain(ctx))
+	notice := time.NewTimer(DrainNotice)
+	defer notice.Stop()
+	alone := n.cluster.Stats().GossipAlive <= 1 // then there is nobody else to look to
+	retired := n.cluster.Retire(ctx)
+	if !alone {
+		select {
+		case <-notice.C:
+		case <-ctx.Done():
+		}
+	}
+	answered := n.server.Drain(ctx)
+	return errors.Join(retired, answered, n.cluster.Leave(ctx))
 }
 
 // Close stops at once whatever still runs, and waits until nothing does.

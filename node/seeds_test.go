@@ -217,7 +217,7 @@ func TestMMonitLoginOfABrowser(t *testing.T) {
 // expensive that the change, through another node, comes in between.
 func TestPasswordChangesDuringALogin(t *testing.T) {
 	s := newSuite(t)
-	s.start(s.nodes[0], "--argon2-memory", "262144", "--argon2-iterations", "12")
+	s.start(s.nodes[0], "--argon2-memory", "262144", "--argon2-iterations", "4")
 	for _, n := range s.nodes[1:] {
 		s.start(n, "--argon2-memory", "8192", "--argon2-iterations", "1")
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // Fill makes n sessions in calls of up to maxBulk and returns their tokens. progress is called after each call with
-// the number of sessions made so far. Open must have been called.
+// the number of sessions made so far. When it returns, all targets have all sessions. Open must have been called.
 func (s *Service) Fill(ctx context.Context, n int, progress func(done int)) (*Sessions, error) {
 	if n < 1 || n > MaxSessions {
 		return nil, fmt.Errorf("%d sessions: need 1 to %d", n, MaxSessions)
@@ -28,14 +28,14 @@ func (s *Service) Fill(ctx context.Context, n int, progress func(done int)) (*Se
 	if err := all.set(0, first[0]); err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(maxFillParallel)
 	var mu sync.Mutex
 	done := 1
 	for from := 1; from < n; from += maxBulk {
 		count := min(maxBulk, n-from)
 		group.Go(func() error {
-			tokens, err := s.create(ctx, from/maxBulk, all.usersOf(from, count))
+			tokens, err := s.create(groupCtx, from/maxBulk, all.usersOf(from, count))
 			if err != nil {
 				return err
 			}
@@ -52,6 +52,9 @@ func (s *Service) Fill(ctx context.Context, n int, progress func(done int)) (*Se
 		})
 	}
 	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("fill: %w", err)
+	}
+	if err := s.settle(ctx, first[0]); err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
 	return all, nil

@@ -53,10 +53,43 @@ func (s *Service) Open(ctx context.Context) error {
 	}
 	s.cookie, s.maker = cookie, cookie
 	admin, err := s.makeRealm(ctx)
-	if err != nil || !admin {
+	if err != nil {
 		return err
 	}
-	return s.makeMaker(ctx)
+	if admin {
+		if err := s.makeMaker(ctx); err != nil {
+			return err
+		}
+	}
+	return s.settle(ctx, s.maker)
+}
+
+// settle returns when all targets know what was done so far; token is one of a session that they will know then. A
+// node answers a quorum lookup only when it has applied what was committed before. Without one, a request at the level
+// local may come to a node that lags, and to which a fresh session is none.
+func (s *Service) settle(ctx context.Context, token string) error {
+	for _, target := range s.Targets {
+		if err := s.settleAt(ctx, target, token); err != nil {
+			return fmt.Errorf("wait until %s has caught up: %w", target.Host, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) settleAt(ctx context.Context, target Target, token string) error {
+	conn := NewConn(target, s.Timeout)
+	request := "GET " + Session.path() + " HTTP/1.1\r\nHost: " + target.Host + "\r\n" + consistency(Quorum) + "Cookie: id=" + token + "\r\n\r\n"
+	for try := 0; ; try++ {
+		_, err := conn.Do(ctx, []byte(request))
+		if err == nil || !passing(err) || try == fillRetries {
+			return errors.Join(err, conn.Close())
+		}
+		select {
+		case <-time.After(fillPause):
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err(), conn.Close())
+		}
+	}
 }
 
 // login returns the cookie of a new session. With a password on every call, the server would hash it each time.

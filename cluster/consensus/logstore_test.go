@@ -143,7 +143,7 @@ func (d *deletions) DeleteRange(first, last uint64) error {
 // TestDeleteRange: the end of a log goes in one step, or a crash would leave a hole; the front in several.
 func TestDeleteRange(t *testing.T) {
 	inner := &deletions{LogStore: raft.NewInmemStore()}
-	s := newLogStore(inner, Config{}.withDefaults(), func(err error) { t.Error(err) })
+	s := newLogStore(inner, Config{SnapshotBytes: 1 << 20}.withDefaults(), func(err error) { t.Error(err) })
 	const n = 3 * deleteChunk
 	for i := uint64(1); i <= n; i++ {
 		if err := s.StoreLog(&raft.Log{Index: i}); err != nil {
@@ -156,6 +156,9 @@ func TestDeleteRange(t *testing.T) {
 		}
 	}
 	want := [][2]uint64{{n - 5000, n}, {1, deleteChunk}, {deleteChunk + 1, 5000}}
+	if got, want := s.meter.since(), int64(n-5001)*entryOverhead; got < want-s.meter.step || got > want+s.meter.step {
+		t.Errorf("%d bytes of log are left, want %d", got, want)
+	}
 	if !slices.Equal(inner.ranges, want) {
 		t.Errorf("%v, want %v", inner.ranges, want)
 	}

@@ -184,7 +184,12 @@ func (g *Gossip) startLeaving() (<-chan struct{}, error) {
 // The second would replace the first in the queue, hence the wait between them.
 func (g *Gossip) leave() {
 	defer close(g.left)
-	if err := errors.Join(g.list.UpdateNode(leaveWait), g.list.Leave(leaveWait)); err != nil {
+	err := g.list.UpdateNode(leaveWait)
+	if err != nil {
+		// An update that memberlist makes of its own accord at the same moment swallows this one.
+		err = g.list.UpdateNode(leaveWait)
+	}
+	if err := errors.Join(err, g.list.Leave(leaveWait)); err != nil {
 		g.leaveErr = fmt.Errorf("leave: %w", err)
 	}
 }

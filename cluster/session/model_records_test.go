@@ -53,23 +53,7 @@ func (md *model) record(c Command) Result {
 		}
 		return Result{Ended: md.endUser(u)}
 	case *CreateRole:
-		if !modelName(c.Name) {
-			return Result{Err: ErrBadRoleName}
-		}
-		if md.hasRole(c.Name) {
-			return Result{Err: ErrRoleExists}
-		}
-		if c.Name == "admin" || c.Name == "service" {
-			return Result{Err: ErrRoleBuiltIn}
-		}
-		if _, taken := md.roles[c.ID]; taken || !modelID(c.ID) {
-			return Result{Err: ErrBadCommand}
-		}
-		if len(c.Desc) > 1024 {
-			return Result{Err: ErrLimitDescription}
-		}
-		md.roles[c.ID] = Role{ID: c.ID, Name: c.Name, Desc: c.Desc, Created: md.clock, Updated: md.clock, Mod: md.mod}
-		return Result{}
+		return md.createRole(c)
 	case *UpdateRole:
 		r, ok := md.roles[c.ID]
 		if !ok {
@@ -175,6 +159,26 @@ func (md *model) updateUser(c *UpdateUser) Result {
 		res.Ended = md.endUser(u)
 	}
 	return res
+}
+
+func (md *model) createRole(c *CreateRole) Result {
+	if !modelName(c.Name) {
+		return Result{Err: ErrBadRoleName}
+	}
+	if md.hasRole(c.Name) {
+		return Result{Err: ErrRoleExists}
+	}
+	if c.Name == "admin" || c.Name == "service" {
+		return Result{Err: ErrRoleBuiltIn}
+	}
+	if _, taken := md.roles[c.ID]; taken || !modelID(c.ID) {
+		return Result{Err: ErrBadCommand}
+	}
+	if len(c.Desc) > 1024 {
+		return Result{Err: ErrLimitDescription}
+	}
+	md.roles[c.ID] = Role{ID: c.ID, Name: c.Name, Desc: c.Desc, Created: md.clock, Updated: md.clock, Mod: md.mod}
+	return Result{}
 }
 
 func (md *model) deleteRole(c *DeleteRole) Result {

@@ -61,34 +61,9 @@ func (md *model) one(c Command) Result {
 	case *Create:
 		return md.create(c)
 	case *Put:
-		return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error {
-			for _, a := range c.Attrs {
-				if a.Key == "CSRFToken" {
-					return ErrReservedAttribute
-				}
-				if a.Key == "" || len(a.Key) > 128 {
-					return ErrLimitAttributeKey
-				}
-				if len(a.Value) > 4096 {
-					return ErrLimitAttributeValue
-				}
-				attrs[a.Key] = a.Value
-			}
-			return modelLimits(attrs)
-		})
+		return md.put(c)
 	case *Delete:
-		return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error {
-			if slices.Contains(c.Names, "CSRFToken") {
-				return ErrReservedAttribute
-			}
-			for _, name := range c.Names {
-				delete(attrs, name)
-			}
-			if len(c.Names) == 0 {
-				clear(attrs)
-			}
-			return nil
-		})
+		return md.delete(c)
 	case *Invalidate:
 		if c.Reason < 1 || c.Reason > 8 {
 			return Result{Err: ErrBadCommand}
@@ -129,41 +104,31 @@ func (md *model) one(c Command) Result {
 	return md.record(c)
 }
 
+func (md *model) put(c *Put) Result {
+	return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error { return modelSet(attrs, c.Attrs) })
+}
+
+func (md *model) delete(c *Delete) Result {
+	return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error {
+		if slices.Contains(c.Names, "CSRFToken") {
+			return ErrReservedAttribute
+		}
+		for _, name := range c.Names {
+			delete(attrs, name)
+		}
+		if len(c.Names) == 0 {
+			clear(attrs)
+		}
+		return nil
+	})
+}
+
 func (md *model) create(c *Create) Result {
-	if c.NotAfter != 0 && md.clock > c.NotAfter {
-		return Result{Err: ErrTooLate}
+	if err := md.refusal(c); err != nil {
+		return Result{Err: err}
 	}
-	if c.Key == (Key{}) || c.Idle < 1e6 || c.Lifetime < 1e6 || c.Surface < 1 || c.Surface > 3 {
-		return Result{Err: ErrBadCommand}
-	}
-	if md.sessions[c.Key] != nil || slices.ContainsFunc(md.tombs, func(t Tombstone) bool { return t.Key == c.Key }) {
-		return Result{Err: ErrKeyUsed}
-	}
-	realm, ok := md.realm(c.Realm)
-	if !ok {
-		return Result{Err: ErrRealmNotFound}
-	}
-	if !realm.Enabled {
-		return Result{Err: ErrRealmDisabled}
-	}
-	if realm.Rev != c.RealmRev {
-		return Result{Err: ErrRevisionMoved}
-	}
-	if !modelName(c.Username) {
-		return Result{Err: ErrBadUserName}
-	}
+	realm, _ := md.realm(c.Realm)
 	user, known := md.user(c.Realm, c.Username)
-	_, idTaken := md.users[c.UserID]
-	switch {
-	case known && user.Disabled:
-		return Result{Err: ErrUserDisabled}
-	case user.Rev != c.UserRev:
-		return Result{Err: ErrRevisionMoved}
-	case !known && c.AutoCreate && (idTaken || !modelID(c.UserID)):
-		return Result{Err: ErrBadCommand}
-	case !known && c.UserID != "" && !modelID(c.UserID):
-		return Result{Err: ErrBadCommand}
-	}
 	s := Session{
 		Key: c.Key, Realm: c.Realm, Username: c.Username, UserID: c.UserID, Surface: c.Surface, CSRFOff: c.CSRFOff,
 		Address: c.Address[:min(len(c.Address), 64)], Agent: c.Agent[:min(len(c.Agent), 256)], // ASCII in these tests
@@ -185,18 +150,7 @@ func (md *model) create(c *Create) Result {
 		return Result{Err: ErrPrivilegedUser}
 	}
 	attrs := map[string]string{}
-	for _, a := range c.Attrs {
-		switch {
-		case a.Key == "CSRFToken":
-			return Result{Err: ErrReservedAttribute}
-		case a.Key == "" || len(a.Key) > 128:
-			return Result{Err: ErrLimitAttributeKey}
-		case len(a.Value) > 4096:
-			return Result{Err: ErrLimitAttributeValue}
-		}
-		attrs[a.Key] = a.Value
-	}
-	if err := modelLimits(attrs); err != nil {
+	if err := modelSet(attrs, c.Attrs); err != nil {
 		return Result{Err: err}
 	}
 	s.Attrs = modelAttrs(attrs)
@@ -219,6 +173,45 @@ func (md *model) create(c *Create) Result {
 	md.sessions[c.Key] = &modelSession{Session: s}
 	md.created++
 	return Result{Rev: md.seq, Ended: ended}
+}
+
+// refusal says why a Create has no chance, as far as that does not depend on roles and attributes.
+func (md *model) refusal(c *Create) *Error {
+	if c.NotAfter != 0 && md.clock > c.NotAfter {
+		return ErrTooLate
+	}
+	if c.Key == (Key{}) || c.Idle < 1e6 || c.Lifetime < 1e6 || c.Surface < 1 || c.Surface > 3 {
+		return ErrBadCommand
+	}
+	if md.sessions[c.Key] != nil || slices.ContainsFunc(md.tombs, func(t Tombstone) bool { return t.Key == c.Key }) {
+		return ErrKeyUsed
+	}
+	realm, ok := md.realm(c.Realm)
+	if !ok {
+		return ErrRealmNotFound
+	}
+	if !realm.Enabled {
+		return ErrRealmDisabled
+	}
+	if realm.Rev != c.RealmRev {
+		return ErrRevisionMoved
+	}
+	if !modelName(c.Username) {
+		return ErrBadUserName
+	}
+	user, known := md.user(c.Realm, c.Username)
+	_, idTaken := md.users[c.UserID]
+	switch {
+	case known && user.Disabled:
+		return ErrUserDisabled
+	case user.Rev != c.UserRev:
+		return ErrRevisionMoved
+	case !known && c.AutoCreate && (idTaken || !modelID(c.UserID)):
+		return ErrBadCommand
+	case !known && c.UserID != "" && !modelID(c.UserID):
+		return ErrBadCommand
+	}
+	return nil
 }
 
 func (md *model) usable(k Key) *Error {
@@ -331,7 +324,18 @@ func (md *model) of(realm, username string) []Session {
 	return own
 }
 
-func modelLimits(attrs map[string]string) *Error {
+func modelSet(attrs map[string]string, pairs []Attr) *Error {
+	for _, a := range pairs {
+		switch {
+		case a.Key == "CSRFToken":
+			return ErrReservedAttribute
+		case a.Key == "" || len(a.Key) > 128:
+			return ErrLimitAttributeKey
+		case len(a.Value) > 4096:
+			return ErrLimitAttributeValue
+		}
+		attrs[a.Key] = a.Value
+	}
 	bytes := 0
 	for k, v := range attrs {
 		bytes += len(k) + len(v)

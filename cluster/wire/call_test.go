@@ -141,7 +141,7 @@ func TestCancel(t *testing.T) {
 			<-proceed
 			return []byte("late"), nil
 		})
-		ctx, cancel := context.WithCancel(context.Background()) // only the cancel can end the handler's context
+		ctx, cancel := context.WithCancel(t.Context()) // only the cancel can end the handler's context
 		go func() { <-started; cancel() }()
 		_, err := a.Call(ctx, b.Addr(), kindBlock, nil)
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {
@@ -183,17 +183,17 @@ func TestDeadlineTravels(t *testing.T) {
 			left = time.Until(deadline)
 			return nil, nil
 		})
-		ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		if _, err := a.Call(ctx, b.Addr(), kindBlock, nil); err != nil || !limited || left != 1500*time.Millisecond {
 			t.Errorf("%v left, %t, %v", left, limited, err)
 		}
-		if _, err := a.Call(context.Background(), b.Addr(), kindBlock, nil); err != nil || limited {
+		if _, err := a.Call(t.Context(), b.Addr(), kindBlock, nil); err != nil || limited {
 			t.Errorf("limited without a deadline: %v", err)
 		}
 		start := time.Now()
 		b.Handle(kindFail, func(ctx context.Context, _ Peer, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
-		ctx, cancel = context.WithTimeout(context.Background(), 700*time.Millisecond)
+		ctx, cancel = context.WithTimeout(t.Context(), 700*time.Millisecond)
 		defer cancel()
 		if _, err := a.Call(ctx, b.Addr(), kindFail, nil); !errors.Is(err, ErrLost) {
 			t.Errorf("call that ran out of time: %v", err)

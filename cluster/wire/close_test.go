@@ -73,14 +73,14 @@ func TestCloseInTheMiddle(t *testing.T) {
 			for range 4 {
 				group.Go(func() {
 					for {
-						_, err := a.Call(context.Background(), b.Addr(), kindEcho, []byte("x"))
+						_, err := a.Call(t.Context(), b.Addr(), kindEcho, []byte("x"))
 						if err != nil && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrLost) {
 							t.Error(err)
 						}
 						if errors.Is(err, errClosed) {
 							return
 						}
-						_, _ = a.Call(context.Background(), "c:1", kindEcho, nil)
+						_, _ = a.Call(t.Context(), "c:1", kindEcho, nil)
 						if conn, err := a.Raft().Dial(raftAddr(b), time.Second); err == nil {
 							_ = conn.Close()
 						}

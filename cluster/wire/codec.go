@@ -104,13 +104,6 @@ func newUnpacker(block []byte, version byte) *unpacker {
 	return u
 }
 
-// array demands an array of n elements.
-func (u *unpacker) array(n int) {
-	if got := u.arrayLen(); u.err == nil && got != n {
-		u.err = fmt.Errorf("%d elements instead of %d", got, n)
-	}
-}
-
 // arrayLen begins an array of any length, which the caller checks.
 func (u *unpacker) arrayLen() int {
 	if u.err != nil {

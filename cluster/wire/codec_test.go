@@ -137,7 +137,7 @@ func TestReadBlock(t *testing.T) {
 	if _, err := readBlock(bytes.NewReader(lengthOf(10)), 10); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
-	if _, err := readBlock(bytes.NewReader(nil), 10); err != io.EOF { //nolint:errorlint // the bare end
+	if _, err := readBlock(bytes.NewReader(nil), 10); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

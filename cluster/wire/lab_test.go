@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -78,7 +80,7 @@ func (l *lab) network(host string) Network {
 
 // ctx ends late enough for a busy machine, and well before the test's own limit.
 func (l *lab) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
 	l.t.Cleanup(cancel)
 	return ctx
 }
@@ -189,7 +191,7 @@ func mustEnd(t testing.TB, c net.Conn) {
 	var b [256]byte
 	for {
 		_, err := c.Read(b[:])
-		if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // of our own deadline
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal("the connection was left open")
 		}
 		if err != nil {
