@@ -1,0 +1,233 @@
+package idle
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// station is a node's clock with what it hears of the leader.
+type station struct {
+	leads   bool
+	leader  string
+	told    session.Time // the leader's answer
+	delay   time.Duration
+	fail    error
+	handler wire.Handler
+}
+
+func (s *station) IsLeader() bool   { return s.leads }
+func (s *station) LeaderID() string { return s.leader }
+
+func (s *station) Handle(_ wire.Kind, h wire.Handler) { s.handler = h }
+
+func (s *station) Call(context.Context, string, wire.Kind, []byte) ([]byte, error) {
+	time.Sleep(s.delay)
+	if s.fail != nil {
+		return nil, s.fail
+	}
+	return binary.BigEndian.AppendUint64(nil, uint64(s.told)), nil
+}
+
+func TestClock(t *testing.T) {
+	wall := func() session.Time { return session.TimeOf(time.Now()) }
+	for _, c := range []struct {
+		name string
+		run  func(s *station, machine *session.Time, c *Clock)
+		want func() session.Time
+	}{
+		{"cold start", func(*station, *session.Time, *Clock) {}, wall},
+		{"cold start behind the machine", func(_ *station, machine *session.Time, _ *Clock) {
+			*machine = wall().Add(2 * time.Hour)
+		}, func() session.Time { return wall().Add(2 * time.Hour) }},
+		{"a follower whose wall clock is two hours ahead", func(s *station, _ *session.Time, c *Clock) {
+			s.leader, s.told = "l", wall().Add(-2*time.Hour)
+			c.Sync(context.Background(), s, s)
+		}, func() session.Time { return wall().Add(-2 * time.Hour) }},
+		{"half the round trip is added", func(s *station, _ *session.Time, c *Clock) {
+			s.leader, s.told, s.delay = "l", 1000, 200*time.Millisecond
+			c.Sync(context.Background(), s, s)
+		}, func() session.Time { return 1100 }},
+		{"it goes on by itself", func(s *station, _ *session.Time, c *Clock) {
+			s.leader, s.told = "l", 1000
+			c.Sync(context.Background(), s, s)
+			s.fail = wire.ErrUnreachable
+			time.Sleep(time.Hour)
+			c.Sync(context.Background(), s, s)
+		}, func() session.Time { return session.Time(1000).Add(time.Hour) }},
+		{"a new leader goes on from its estimate", func(s *station, _ *session.Time, c *Clock) {
+			s.leader, s.told = "l", 1000
+			c.Sync(context.Background(), s, s)
+			s.leads = true
+			c.Lead()
+			time.Sleep(time.Minute)
+		}, func() session.Time { return session.Time(1000).Add(time.Minute) }},
+		{"a leader asks nobody", func(s *station, _ *session.Time, c *Clock) {
+			s.leads, s.leader, s.told = true, "me", 1000
+			c.Sync(context.Background(), s, s)
+		}, wall},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var machine session.Time
+				s := &station{}
+				clock := NewClock(func() session.Time { return machine })
+				c.run(s, &machine, clock)
+				if got, want := clock.Now(), c.want(); got != want {
+					t.Fatalf("cluster time %v, want %v", got.Std(), want.Std())
+				}
+			})
+		})
+	}
+}
+
+// A leader that has not led or heard of another one's time yet has nothing to tell.
+func TestTimeIsToldByTheLeaderOnly(t *testing.T) {
+	s := &station{}
+	clock := NewClock(func() session.Time { return 0 })
+	clock.ServeTime(s, s)
+	if _, err := s.handler(t.Context(), wire.Peer{}, nil); !errors.Is(err, errNotLeader) {
+		t.Fatalf("error %v, want %v", err, errNotLeader)
+	}
+	s.leads = true
+	clock.Lead()
+	answer, err := s.handler(t.Context(), wire.Peer{}, nil)
+	if err != nil || len(answer) != 8 {
+		t.Fatalf("answer %x, %v", answer, err)
+	}
+}
+
+// recorder takes the commands of a Keeper.
+type recorder struct {
+	mu       sync.Mutex
+	commands []session.Command
+	fail     error
+}
+
+func (r *recorder) do(_ context.Context, cmd session.Command) (session.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return session.Result{}, r.fail
+	}
+	r.commands = append(r.commands, cmd)
+	return session.Result{}, nil
+}
+
+// touched returns how many uses were proposed, and in how many commands.
+func (r *recorder) touched() (uses, commands int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, cmd := range r.commands {
+		uses += len(cmd.(*session.Touch).Uses)
+	}
+	return uses, len(r.commands)
+}
+
+func newKeeper(t *testing.T, idle time.Duration) (*Keeper, *recorder) {
+	r := &recorder{}
+	s := &station{}
+	k := New(Config{
+		Idle: idle, Clock: NewClock(func() session.Time { return 0 }), Log: s, Peers: s, Do: r.do,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	k.Open()
+	t.Cleanup(k.Close)
+	return k, r
+}
+
+func key(n int) session.Key { return session.KeyOf(fmt.Append(nil, n)) }
+
+// However often sessions are looked up, each costs one use in a touch a minute, and touches are few.
+func TestTouchesAreCoalesced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, r := newKeeper(t, 30*time.Minute)
+		const sessions = 5000
+		for range 50 { // a lookup of each every second
+			time.Sleep(time.Second)
+			for i := range sessions {
+				k.Used(key(i))
+			}
+		}
+		time.Sleep(11 * time.Second) // the minute is over
+		uses, commands := r.touched()
+		if uses != sessions || commands != (sessions+session.MaxTouches-1)/session.MaxTouches {
+			t.Fatalf("%d uses in %d commands for %d sessions", uses, commands, sessions)
+		}
+		time.Sleep(5 * time.Minute)
+		if again, _ := r.touched(); again != uses {
+			t.Fatalf("%d uses were proposed again although nothing was looked up", again-uses)
+		}
+	})
+}
+
+// A use that could not be replicated is not forgotten.
+func TestTouchIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, r := newKeeper(t, 30*time.Minute)
+		r.fail = wire.ErrNoLeader
+		k.Used(key(1))
+		time.Sleep(90 * time.Second)
+		r.mu.Lock()
+		r.fail = nil
+		r.mu.Unlock()
+		time.Sleep(time.Minute)
+		if uses, _ := r.touched(); uses != 1 {
+			t.Fatalf("%d uses were proposed, want 1", uses)
+		}
+	})
+}
+
+func TestCheck(t *testing.T) {
+	const idle = 30 * time.Minute
+	for _, c := range []struct {
+		name    string
+		unused  time.Duration // since the replicated last use
+		usedAgo time.Duration // since the use that this node knows; 0: none
+		life    time.Duration
+		want    error
+	}{
+		{"fresh", time.Minute, 0, time.Hour, nil},
+		{"within the grace of touches under way", idle + Grace(idle) - time.Millisecond, 0, 9 * time.Hour, nil},
+		{"past it", idle + Grace(idle), 0, 9 * time.Hour, session.ErrSessionIdle},
+		{"past it, but used here", 2 * idle, idle - time.Millisecond, 9 * time.Hour, nil},
+		{"past it, used here too long ago", 2 * idle, idle, 9 * time.Hour, session.ErrSessionIdle},
+		{"lifetime over", 0, time.Millisecond, 0, session.ErrSessionInvalid},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k, r := newKeeper(t, idle)
+				r.fail = wire.ErrNoLeader // uses stay here
+				now := k.cfg.Clock.Now()
+				s := &session.Session{Key: key(1), Idle: idle, LastUse: now, Expires: now.Add(c.unused + c.life)}
+				time.Sleep(c.unused - c.usedAgo)
+				if c.usedAgo > 0 {
+					k.Used(s.Key)
+					time.Sleep(c.usedAgo)
+				}
+				if err := k.Check(s); !errors.Is(err, c.want) {
+					t.Fatalf("error %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestGranularity(t *testing.T) {
+	for _, c := range []struct{ idle, want time.Duration }{
+		{time.Second, time.Second}, {time.Minute, 4 * time.Second}, {15 * time.Minute, time.Minute}, {8 * time.Hour, time.Minute},
+	} {
+		if got := Granularity(c.idle); got != c.want {
+			t.Errorf("idle timeout %v: touches every %v, want %v", c.idle, got, c.want)
+		}
+	}
+}
