@@ -26,6 +26,8 @@ const (
 	FirstAdminTimeout = 10 * time.Second
 	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
 	DrainTimeout = 20 * time.Second
+	// SecondSignal is how long after the first a signal still means the same stop; later it ends the process at once.
+	SecondSignal = time.Second
 	// DrainNotice is how long a node goes on taking requests after it has begun to say that it is not ready: enough for
 	// two health checks of a load balancer (scripts/haproxy.cfg).
 	DrainNotice = time.Second

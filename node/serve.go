@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"cloakroom/cluster/session"
@@ -93,15 +94,21 @@ func (a *app) drain(node drainer, log *slog.Logger, signals <-chan os.Signal) er
 	defer cancel()
 	drained := make(chan error, 1)
 	go func() { drained <- node.Drain(ctx) }()
-	select {
-	case err := <-drained:
-		if err != nil {
-			log.Warn("the stop was not as orderly as it should be", "error", err)
+	for begun := time.Now(); ; {
+		select {
+		case err := <-drained:
+			if err != nil {
+				log.Warn("the stop was not as orderly as it should be", "error", err)
+			}
+			return nil
+		case <-signals:
+			// A terminal's Ctrl-C reaches a runner and its processes, and the runner then signals them once more: that
+			// is one wish. Whoever signals again later does not want to wait for anything.
+			if time.Since(begun) >= SecondSignal {
+				a.exit(exitFailed)
+				return nil
+			}
 		}
-		return nil
-	case <-signals:
-		a.exit(exitFailed) // whoever signals twice does not want to wait for anything
-		return nil
 	}
 }
 

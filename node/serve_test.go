@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // stuck is a node whose requests never end by themselves.
@@ -32,6 +33,12 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 			t.Fatal("did not wait for the requests under way")
 		default:
 		}
+		signals <- syscall.SIGTERM
+		synctest.Wait()
+		if exited >= 0 {
+			t.Fatal("a runner's echo of the first signal ended the process")
+		}
+		time.Sleep(SecondSignal)
 		signals <- syscall.SIGTERM
 		if err := <-stopped; err != nil || exited != exitFailed {
 			t.Errorf("exit %d, error %v", exited, err)

@@ -416,6 +416,24 @@ func TestWaitApplied(t *testing.T) {
 	})
 }
 
+// TestCloseCutOff: a node does not wait for answers of members that give none.
+func TestCloseCutOff(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		n := c.leader()
+		id := n.cfg.NodeID
+		c.net.Partition([]string{id}, without(id))
+		time.Sleep(200 * time.Millisecond) // heartbeats are on their way
+		if !n.IsLeader() {
+			t.Fatal("it has stepped down already")
+		}
+		start := time.Now()
+		c.stop(id)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func without(id string) []string {
 	var others []string
 	for _, other := range []string{"n1", "n2", "n3"} {

@@ -14,6 +14,8 @@ import (
 type layer struct {
 	raft.StreamLayer
 
+	done chan struct{} // closed by Close
+
 	mu     sync.Mutex
 	closed bool
 	conns  map[*layerConn]struct{}
@@ -25,21 +27,35 @@ type layerConn struct {
 }
 
 func newLayer(inner raft.StreamLayer) *layer {
-	return &layer{StreamLayer: inner, conns: map[*layerConn]struct{}{}}
+	return &layer{StreamLayer: inner, done: make(chan struct{}), conns: map[*layerConn]struct{}{}}
 }
 
 // Accept returns the next connection that another member has made.
 func (l *layer) Accept() (net.Conn, error) { return l.track(l.StreamLayer.Accept()) }
 
-// Dial connects to another member.
+// Dial connects to another member, until Close. A member that does not answer then holds up a goroutine for the rest
+// of the timeout, or until whoever owns the network ends it, but not the node.
 func (l *layer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	l.mu.Lock()
-	closed := l.closed
-	l.mu.Unlock()
-	if closed {
+	type outcome struct {
+		conn net.Conn
+		err  error
+	}
+	select {
+	case <-l.done:
+		return nil, net.ErrClosed
+	default:
+	}
+	dialled := make(chan outcome, 1)
+	go func() {
+		c, err := l.track(l.StreamLayer.Dial(address, timeout))
+		dialled <- outcome{c, err}
+	}()
+	select {
+	case o := <-dialled:
+		return o.conn, o.err
+	case <-l.done: // a late connection is closed by track, or was known to Close
 		return nil, net.ErrClosed
 	}
-	return l.track(l.StreamLayer.Dial(address, timeout))
 }
 
 func (l *layer) track(c net.Conn, err error) (net.Conn, error) {
@@ -59,6 +75,9 @@ func (l *layer) track(c net.Conn, err error) (net.Conn, error) {
 // Close closes the listener and all connections.
 func (l *layer) Close() error {
 	l.mu.Lock()
+	if !l.closed {
+		close(l.done)
+	}
 	l.closed = true
 	conns := l.conns
 	l.conns = map[*layerConn]struct{}{}
