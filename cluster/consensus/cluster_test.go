@@ -5,11 +5,6 @@ import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/raft"
-
-	"cloakroom/cluster/clustertest"
-	"cloakroom/cluster/session"
 )
 
 func TestReplicates(t *testing.T) {
@@ -189,126 +184,6 @@ func TestRestartOfAll(t *testing.T) {
 	})
 }
 
-// TestMoved restarts all nodes under other addresses. Nobody could tell the others by the log.
-func TestMoved(t *testing.T) {
-	book := map[string]string{"n1": "m1:7000", "n2": "m2:7000", "n3": "m3:7000"}
-	moved := false
-	cfg := Config{Resolve: func(id string) (string, bool) { return book[id], moved }}
-	inFakeTime(t, cfg, func(t *testing.T, c *trio) {
-		c.must(c.role(10))
-		for id := range book {
-			c.stop(id)
-		}
-		moved = true
-		for id, addr := range book {
-			c.addrs[id] = addr
-			c.start(id)
-		}
-		c.equal()
-		leader := c.leader()
-		for id, addr := range book {
-			if err := leader.AddVoter(t.Context(), id, addr); err != nil {
-				t.Fatal(err)
-			}
-		}
-		servers, err := leader.Servers()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range servers {
-			if s.Addr != book[s.ID] || !s.Voter {
-				t.Errorf("%+v", s)
-			}
-		}
-		if id, addr := leader.Leader(); addr != book[id] {
-			t.Errorf("leader %q at %q", id, addr)
-		}
-	})
-}
-
-func TestTransfer(t *testing.T) {
-	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
-		old := c.leader()
-		term := old.Term()
-		start := time.Now()
-		if err := old.Transfer(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if old.IsLeader() || c.leader() == old {
-			t.Error("it is the leader still")
-		}
-		if took := time.Since(start); took > 500*time.Millisecond {
-			t.Errorf("it took %v", took)
-		}
-		if err := old.Transfer(t.Context()); !errors.Is(err, ErrNotLeader) {
-			t.Errorf("transfer by a follower: %v", err)
-		}
-		c.equal()
-		if now := c.leader().Term(); now != term+1 {
-			t.Errorf("term %d after %d", now, term)
-		}
-	})
-}
-
-// TestMembership adds a fourth node, promotes it and removes the leader. Configuration entries count as applied.
-func TestMembership(t *testing.T) {
-	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
-		fourth := c.start("n4")
-		if fourth.HasState() {
-			t.Error("an empty node has state")
-		}
-		leader := c.leader()
-		before := leader.Applied()
-		if err := leader.AddNonvoter(t.Context(), "n4", c.addrs["n4"]); err != nil {
-			t.Fatal(err)
-		}
-		if leader.Applied() != before+1 {
-			t.Errorf("applied %d, was %d: the configuration entry is missing", leader.Applied(), before)
-		}
-		leader.Read(func(m *session.Machine) {
-			if m.Applied() != before+1 {
-				t.Errorf("the machine is at %d", m.Applied())
-			}
-		})
-		if err := leader.Snapshot(t.Context()); err != nil { // which is at the configuration entry
-			t.Error(err)
-		}
-		c.equal()
-		if err := leader.AddVoter(t.Context(), "n4", c.addrs["n4"]); err != nil {
-			t.Fatal(err)
-		}
-		c.equal()
-		leader.nudger.mu.Lock()
-		if leader.nudger.followers["n4"] == nil {
-			t.Error("the new member is not nudged")
-		}
-		leader.nudger.mu.Unlock()
-		if err := fourth.Remove(t.Context(), "n1"); !errors.Is(err, ErrNotLeader) {
-			t.Errorf("remove by a follower: %v", err)
-		}
-		id := leader.cfg.NodeID
-		if err := leader.Remove(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
-		if next := c.leader(append(without(id), "n4")...); next == leader {
-			t.Error("a leader that was removed goes on")
-		}
-		servers, err := c.leader(append(without(id), "n4")...).Servers()
-		if err != nil || len(servers) != 3 {
-			t.Errorf("%v, %v", servers, err)
-		}
-		c.stop(id)
-		c.equal()
-		// The nudge knows of the change: removed members are not asked, and added ones are.
-		now := c.leader()
-		now.nudger.mu.Lock()
-		defer now.nudger.mu.Unlock()
-		if len(now.nudger.followers) != 2 || now.nudger.followers[raft.ServerID(id)] != nil {
-			t.Errorf("nudges go to %d members", len(now.nudger.followers))
-		}
-	})
-}
-
 // TestDivergedBehindSnapshot is the library's issue 697: a former leader's end of log is longer than the snapshot that
 // it is sent, and differs. It must clear its log, say so, and be well after a restart.
 func TestDivergedBehindSnapshot(t *testing.T) {
@@ -342,35 +217,6 @@ func TestDivergedBehindSnapshot(t *testing.T) {
 		c.stop(id)
 		c.start(id)
 		c.equal()
-	})
-}
-
-func TestBootstrap(t *testing.T) {
-	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
-		c := newTrio(t, network, Config{})
-		n := c.start("n1")
-		if n.HasState() || n.IsLeader() || n.Stats().LastContact != -1 {
-			t.Error("an empty node")
-		}
-		if err := n.Bootstrap([]Server{{ID: "n2", Addr: "n2:7000", Voter: true}}); err == nil {
-			t.Error("bootstrapped without itself")
-		}
-		if err := n.Bootstrap(nil); err == nil {
-			t.Error("bootstrapped without servers")
-		}
-		if err := n.Bootstrap(c.servers("n1")); err != nil {
-			t.Fatal(err)
-		}
-		if !n.HasState() {
-			t.Error("no state after the bootstrap")
-		}
-		if err := n.Bootstrap(c.servers("n1")); !errors.Is(err, ErrBootstrapped) {
-			t.Errorf("second bootstrap: %v", err)
-		}
-		c.equal()
-		if err := n.Transfer(t.Context()); err == nil {
-			t.Error("a leader alone can't transfer")
-		}
 	})
 }
 

@@ -3,11 +3,9 @@ package consensus
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +118,53 @@ func closeNode(t testing.TB, n *Node) {
 	}
 }
 
+// TestOpenRefuses: what makes no sense is refused, and the port is free again.
+func TestOpenRefuses(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"no id":      {Ephemeral: true},
+		"no place":   {NodeID: "n1"},
+		"two places": {NodeID: "n1", Ephemeral: true, Stores: NewMemoryStores()},
+		"lease":      {NodeID: "n1", Ephemeral: true, Heartbeat: time.Second, Lease: 2 * time.Second},
+		"election":   {NodeID: "n1", Ephemeral: true, Heartbeat: 2 * time.Second, Election: time.Second},
+		"negative":   {NodeID: "n1", Ephemeral: true, SnapshotBytes: -1},
+		"directory":  {NodeID: "n1", Dir: "/dev/null/x"},
+		"library":    {NodeID: "n1", Ephemeral: true, Commit: time.Nanosecond},
+	} {
+		l := listen(t)
+		cfg.Layer = l
+		if n, err := Open(cfg); err == nil {
+			t.Errorf("%s: opened", name)
+			closeNode(t, n)
+		}
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: the listener: %v", name, err)
+		}
+	}
+	if _, err := Open(Config{NodeID: "n1", Ephemeral: true}); err == nil {
+		t.Error("opened without a layer")
+	}
+}
+
+func TestEphemeral(t *testing.T) {
+	n, err := Open(Config{NodeID: "n1", Ephemeral: true, Layer: listen(t), Heartbeat: quick, Election: quick})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Bootstrap([]Server{{ID: "n1", Addr: string(n.transport.LocalAddr()), Voter: true}}); err != nil {
+		t.Fatal(err)
+	}
+	untilLeader(t, n)
+	index := put(t, n, role("r", 1))
+	if err := n.Snapshot(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n.Applied() != index || !hasRole(n, "r") {
+		t.Errorf("applied %d, not %d", n.Applied(), index)
+	}
+	closeNode(t, n)
+	closeNode(t, n) // again
+}
+
 func TestDiskRestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "raft")
 	n := alone(t, dir, Config{})
@@ -191,115 +236,6 @@ func stateSize(t *testing.T, dir string) int64 {
 	return info.Size()
 }
 
-func onlySnapshot(t *testing.T, dir string) string {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%v, %v", found, err)
-	}
-	return found[0]
-}
-
-// TestDiskDamage: data that can't be read is refused with a reason, never passed over.
-func TestDiskDamage(t *testing.T) {
-	for name, test := range map[string]struct {
-		damage func(t *testing.T, dir string)
-		want   error // nil: any
-	}{
-		"a byte of the snapshot": {func(t *testing.T, dir string) {
-			flip(t, filepath.Join(onlySnapshot(t, dir), "state.bin"))
-		}, ErrDamaged},
-		"description of the snapshot": {func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(onlySnapshot(t, dir), "meta.json"), []byte("{"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, ErrDamaged},
-		"no snapshot": {func(t *testing.T, dir string) {
-			if err := os.RemoveAll(onlySnapshot(t, dir)); err != nil {
-				t.Fatal(err)
-			}
-		}, ErrDamaged},
-		"hole in the log": {func(t *testing.T, dir string) {
-			d := reopen(t, dir)
-			defer d.Close()
-			last, err := d.log.LastIndex()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := d.log.DeleteRange(last-1, last-1); err != nil {
-				t.Fatal(err)
-			}
-		}, ErrDamaged},
-		"no database": {func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(dir, logFile), []byte(strings.Repeat("x", 1<<16)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			n := alone(t, dir, Config{TrailingLogs: 5})
-			putRoles(t, n, "r", 30, 10)
-			if err := n.Snapshot(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			putRoles(t, n, "s", 5, 10)
-			closeNode(t, n)
-			test.damage(t, dir)
-			if _, err := tryDisk(t, "n1", dir, Config{}); err == nil || test.want != nil && !errors.Is(err, test.want) {
-				t.Errorf("open: %v", err)
-			} else {
-				t.Log(err)
-			}
-		})
-	}
-}
-
-// TestDiskNewestUnreadable: an older snapshot is no substitute for the newest, even if the log seems to reach back to it.
-func TestDiskNewestUnreadable(t *testing.T) {
-	for _, file := range []string{"state.bin", "meta.json"} {
-		t.Run(file, func(t *testing.T) {
-			dir := t.TempDir()
-			n := alone(t, dir, Config{})
-			for i := range 2 {
-				putRoles(t, n, fmt.Sprintf("r%d-", i), 20, 10)
-				if err := n.Snapshot(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			newest := fmt.Sprintf("*-%d-*", n.Stats().SnapshotIndex)
-			closeNode(t, n)
-			found, err := filepath.Glob(filepath.Join(dir, snapshotDir, newest, file))
-			if err != nil || len(found) != 1 {
-				t.Fatalf("%v, %v", found, err)
-			}
-			if file == "meta.json" {
-				err = os.Truncate(found[0], 5)
-			} else {
-				flip(t, found[0])
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, ErrDamaged) {
-				t.Errorf("open: %v", err)
-			}
-		})
-	}
-}
-
-func flip(t *testing.T, path string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)/2] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func reopen(t *testing.T, dir string) *disk {
 	t.Helper()
 	d, err := openStores(Config{Dir: dir}.withDefaults(), newLogAdapter(Config{}.withDefaults().Logger))
@@ -307,65 +243,6 @@ func reopen(t *testing.T, dir string) *disk {
 		t.Fatal(err)
 	}
 	return d
-}
-
-func TestDiskLocked(t *testing.T) {
-	dir := t.TempDir()
-	alone(t, dir, Config{})
-	if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, ErrLocked) {
-		t.Errorf("opened twice: %v", err)
-	}
-}
-
-func TestDiskPermissions(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "raft")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	out := &logBuffer{}
-	n := alone(t, dir, Config{Logger: out.logger()})
-	if err := n.Snapshot(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]fs.FileMode{
-		dir: 0o700, filepath.Join(dir, logFile): 0o600, filepath.Join(dir, snapshotDir): 0o700,
-	} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v", path, info.Mode(), err)
-		}
-	}
-	if !strings.Contains(out.String(), "others could read the data directory") {
-		t.Error("nothing was said of the permissions")
-	}
-	closeNode(t, n)
-	if err := os.Chmod(filepath.Join(dir, logFile), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	closeNode(t, alone(t, dir, Config{}))
-	if info, err := os.Stat(filepath.Join(dir, logFile)); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tryDisk(t, "n1", file, Config{}); err == nil {
-		t.Error("opened a file as a directory")
-	}
-}
-
-// TestDiskUnfinished: what a crash in the middle of a snapshot has left is removed.
-func TestDiskUnfinished(t *testing.T) {
-	dir := t.TempDir()
-	left := filepath.Join(dir, snapshotDir, "7-7-7"+tempSuffix)
-	if err := os.MkdirAll(left, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	alone(t, dir, Config{})
-	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v", err)
-	}
 }
 
 // TestLogTruncation: a log whose end was replaced by a new leader's can be read after a restart.

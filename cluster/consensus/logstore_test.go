@@ -2,7 +2,6 @@ package consensus
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
 )
 
@@ -61,6 +61,45 @@ func TestSnapshotByBytes(t *testing.T) {
 		c.stop(id)
 		if after := c.start(id).Stats().LogBytes; after < before-limit/8 || after > before+limit/8 {
 			t.Errorf("%d bytes of log after the restart, %d before", after, before)
+		}
+	})
+}
+
+// fullDisk has no room for a snapshot the first times.
+type fullDisk struct {
+	raft.SnapshotStore
+	refuse atomic.Int64
+}
+
+func (s *fullDisk) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, transport raft.Transport,
+) (raft.SnapshotSink, error) {
+	if s.refuse.Add(-1) >= 0 {
+		return nil, errors.New("disk full")
+	}
+	return s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
+}
+
+// TestSnapshotAgain: a snapshot that was not possible is tried again, though nothing more is written.
+func TestSnapshotAgain(t *testing.T) {
+	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
+		out := &logBuffer{}
+		c := newTrio(t, network, Config{SnapshotBytes: 1000, Logger: out.logger()})
+		full := &fullDisk{SnapshotStore: NewMemoryStores().Snapshots}
+		full.refuse.Store(3)
+		c.stores["n1"] = NewMemoryStores()
+		c.stores["n1"].Snapshots = full
+		n := c.start("n1")
+		if err := n.Bootstrap(c.servers("n1")); err != nil {
+			t.Fatal(err)
+		}
+		c.must(c.role(1000))
+		time.Sleep(time.Minute)
+		if s := n.Stats(); s.Snapshots != 1 || s.LogBytes != 0 {
+			t.Errorf("%d snapshots, %d bytes of log beyond the last", s.Snapshots, s.LogBytes)
+		}
+		if said := strings.Count(out.String(), "a snapshot was not possible"); said != 3 {
+			t.Errorf("said so %d times", said)
 		}
 	})
 }
@@ -237,45 +276,5 @@ func TestMeter(t *testing.T) {
 	fill(101, 105)
 	if len(m.marks) > 60 || m.since() != 5*one {
 		t.Errorf("%d marks, %d bytes", len(m.marks), m.since())
-	}
-}
-
-func TestLogAdapter(t *testing.T) {
-	out := &logBuffer{}
-	a := newLogAdapter(out.logger())
-	sub := a.With("id", "x").Named("part")
-	for range 5 {
-		sub.Error("failed to heartbeat to", "peer", "p1", "error", errors.New("boom"))
-		sub.Error("failed to heartbeat to", "peer", "p2", "error", errors.New("boom"))
-		sub.Info("entering follower state")
-	}
-	a.Warn("failed to get previous log", "previous-index", uint64(7))
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 2+5+1 {
-		t.Errorf("%d lines:\n%s", len(lines), out)
-	}
-	if !strings.Contains(lines[0], "level=ERROR") || !strings.Contains(lines[0], "id=x") || !strings.Contains(lines[0], "error=boom") {
-		t.Error(lines[0])
-	}
-	if !strings.Contains(lines[len(lines)-1], "level=DEBUG") {
-		t.Error(lines[len(lines)-1])
-	}
-	now := time.Now()
-	if _, write := a.shared.admit("failed to heartbeat to\x00p1", now.Add(logInterval/2)); write {
-		t.Error("repeated too soon")
-	}
-	if held, write := a.shared.admit("failed to heartbeat to\x00p1", now.Add(2*logInterval)); !write || held != 5 {
-		t.Errorf("after the interval: %v, %d held back", write, held)
-	}
-	for i := range 10 * maxLogKeys {
-		a.shared.admit(fmt.Sprint(i), now)
-	}
-	if len(a.shared.seen) > maxLogKeys {
-		t.Errorf("remembers %d messages", len(a.shared.seen))
-	}
-	a.mute()
-	a.Error("after the end")
-	if !strings.Contains(out.String(), "level=DEBUG msg=\"after the end\"") {
-		t.Error(out)
 	}
 }

@@ -169,7 +169,6 @@ func (n *nudger) send(server raft.Server, t target) bool {
 	request := raft.AppendEntriesRequest{
 		RPCHeader:         raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.self), Addr: address},
 		Term:              t.term,
-		Leader:            address,
 		PrevLogEntry:      t.index,
 		PrevLogTerm:       t.term,
 		LeaderCommitIndex: t.index,

@@ -152,7 +152,7 @@ func TestNudgeStatements(t *testing.T) {
 		if q.Term != 7 || q.PrevLogEntry != 42 || q.PrevLogTerm != 7 || q.LeaderCommitIndex != 42 || len(q.Entries) != 0 {
 			t.Errorf("%+v", q)
 		}
-		if string(q.ID) != "a" || string(q.Addr) != "a:1" || string(q.Leader) != "a:1" || q.ProtocolVersion != 3 {
+		if string(q.ID) != "a" || string(q.Addr) != "a:1" || q.ProtocolVersion != 3 {
 			t.Errorf("%+v", q)
 		}
 	})

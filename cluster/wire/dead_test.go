@@ -3,6 +3,9 @@ package wire
 import (
 	"context"
 	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +43,7 @@ func TestDeadLinkIsNoticed(t *testing.T) {
 				if limit == 0 {
 					limit = DeadAfter
 				}
-				limit += limit / pingsPerDeadline // the last sign of life may be that old when the link is cut
+				limit += limit / ticksPerDeadline // the last sign of life may be that old when the link is cut
 
 				started, ended := blockUntilDone(b)
 				result := make(chan error)
@@ -93,7 +96,7 @@ func TestIdleDeadLink(t *testing.T) {
 		l.mustEcho(a, b.Addr())
 		time.Sleep(time.Second)
 		l.memory.Partition([]string{"a"}, []string{"b"})
-		time.Sleep(DeadAfter + DeadAfter/pingsPerDeadline)
+		time.Sleep(DeadAfter + DeadAfter/ticksPerDeadline)
 		synctest.Wait()
 		if s := a.Stats().StreamsOut + b.Stats().StreamsIn; s != 0 {
 			t.Errorf("%d ends are open", s)
@@ -124,4 +127,53 @@ func TestIdleConnection(t *testing.T) {
 			t.Errorf("a connection with a request is in use: %v", err)
 		}
 	})
+}
+
+// Only ticks count: a process that was held up for an hour gets one, and what has come meanwhile is read before the
+// fourth.
+func TestPulse(t *testing.T) {
+	var p pulse
+	for i, s := range []struct {
+		heard  uint64
+		silent int
+	}{{0, 1}, {0, 2}, {7, 0}, {14, 0}, {14, 1}, {14, 2}, {14, 3}, {14, 4}, {15, 0}} {
+		if got := p.tick(s.heard); got != s.silent {
+			t.Errorf("tick %d: silent for %d", i, got)
+		}
+	}
+}
+
+// A reader that is held up gives up nothing that has arrived: reads have no time limit that could have passed.
+func TestReadsHaveNoLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		limits := &limitCounter{Conn: near}
+		s := newStream(limits, near, DeadAfter, &counters{})
+		var group sync.WaitGroup
+		group.Go(func() { s.end(s.read(func(frame) error { return nil })) })
+		for range 10 {
+			time.Sleep(DeadAfter)
+			if _, err := far.Write((&frame{typ: framePong}).encode()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := far.Close(); err != nil {
+			t.Error(err)
+		}
+		group.Wait()
+		if n := limits.n.Load(); n != 0 {
+			t.Errorf("%d limits set", n)
+		}
+	})
+}
+
+// limitCounter counts time limits of reads.
+type limitCounter struct {
+	net.Conn
+	n atomic.Int64
+}
+
+func (c *limitCounter) SetReadDeadline(t time.Time) error {
+	c.n.Add(1)
+	return c.Conn.SetReadDeadline(t)
 }

@@ -37,6 +37,7 @@ var (
 var (
 	errClosed   = errors.New("the transport is closed")
 	errEnded    = errors.New("the connection has ended")
+	errSilent   = errors.New("nothing was heard")
 	errIdle     = errors.New("the connection was not used")
 	errReplaced = errors.New("the node has newer connections")
 	errFrame    = errors.New("malformed frame")

@@ -37,7 +37,7 @@ const (
 const (
 	HandshakeTimeout = 3 * time.Second        // from accept or dial to the end of the hellos: one lost packet's retransmission is forgiven
 	DeadAfter        = 2 * time.Second        // default: silence after which a stream connection is given up
-	pingsPerDeadline = 4                      // pings in that time: three may be late
+	ticksPerDeadline = 4                      // looks at a connection in that time; at most the length of one is added to it
 	IdleAfter        = 5 * time.Minute        // a stream connection without a call is closed by its dialer
 	backoffMin       = 25 * time.Millisecond  // before an address that did not answer is dialed again, doubled each time
 	backoffMax       = 500 * time.Millisecond // short, since a restarted node must be found soon

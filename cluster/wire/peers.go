@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -127,9 +128,8 @@ func (t *Transport) refused(raw net.Conn, err error) {
 // ended notes the end of a stream connection.
 func (t *Transport) ended(e *entry) {
 	why := e.stream.err
-	var silent net.Error
 	switch {
-	case errors.Is(why, ErrOtherCluster), errors.As(why, &silent) && silent.Timeout(), errors.Is(why, errFrame):
+	case errors.Is(why, ErrOtherCluster), errors.Is(why, errSilent), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, errFrame):
 		t.quiet.warn(t.log, "ended", "peer connection given up", "peer", e.peer, "err", why)
 	default:
 		t.log.Debug("peer connection ended", "peer", e.peer, "err", why)

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -13,7 +12,7 @@ import (
 
 // stream moves frames over one connection, the same way at both ends: one goroutine reads, one writes. What the frames
 // mean is the business of client and server. It notices a dead link: each end pings when it has heard nothing for a
-// while, and gives the connection up when nothing at all has come for deadAfter, or nothing could be written.
+// while, and gives the connection up when nothing at all has come for deadAfter (pulse), or nothing could be written.
 type stream struct {
 	conn      net.Conn // after TLS and hellos
 	raw       net.Conn // below TLS. Closed instead of conn, whose Close may wait for a peer that does not read
@@ -25,8 +24,7 @@ type stream struct {
 	endOnce   sync.Once
 	err       error // why it ended; set before done is closed
 
-	started  time.Time
-	heard    atomic.Int64 // when bytes came last, in nanoseconds since started
+	heard    atomic.Uint64 // bytes that have come
 	stopRead atomic.Bool
 	traffic  *counters
 
@@ -48,7 +46,6 @@ func newStream(conn, raw net.Conn, deadAfter time.Duration, traffic *counters) *
 		queue:     make(chan outgoing, queueFrames),
 		draining:  make(chan struct{}),
 		done:      make(chan struct{}),
-		started:   time.Now(),
 		traffic:   traffic,
 	}
 }
@@ -94,7 +91,7 @@ func (s *stream) drain() { s.drainOnce.Do(func() { close(s.draining) }) }
 
 // read gives each frame to handle, until the connection fails or handle returns an error, and returns why.
 func (s *stream) read(handle func(frame) error) error {
-	r := bufio.NewReaderSize(timedReader{s}, ioBuffer)
+	r := bufio.NewReaderSize(countedReader{s}, ioBuffer)
 	for {
 		block, err := readBlock(r, MaxFrame)
 		if err != nil {
@@ -129,18 +126,15 @@ func (s *stream) readError(err error) error {
 	if s.stopRead.Load() {
 		return errClosed
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("nothing heard for %v: %w", s.deadAfter, err)
-	}
 	return fmt.Errorf("read: %w", err)
 }
 
 // write sends what is queued until the stream ends.
 func (s *stream) write() {
 	w := bufio.NewWriterSize(timedWriter{s}, ioBuffer)
-	pings := time.NewTicker(s.deadAfter / pingsPerDeadline)
-	defer pings.Stop()
+	ticks := time.NewTicker(s.deadAfter / ticksPerDeadline)
+	defer ticks.Stop()
+	var alive pulse
 	for {
 		var err error
 		select {
@@ -148,14 +142,14 @@ func (s *stream) write() {
 			return
 		case out := <-s.queue:
 			err = s.writeQueue(w, out)
-		case <-pings.C:
-			err = s.keepAlive(w)
+		case <-ticks.C:
+			err = s.keepAlive(w, &alive)
 		case <-s.draining:
 			s.end(s.writeRest(w))
 			return
 		}
 		if err != nil {
-			s.end(fmt.Errorf("write: %w", err))
+			s.end(err)
 			return
 		}
 	}
@@ -168,7 +162,7 @@ func (s *stream) writeQueue(w *bufio.Writer, out outgoing) error {
 		// From the claim on a lost connection means that the request may have been carried out.
 		if out.call == nil || out.call.claim() {
 			if _, err := w.Write(out.bytes); err != nil {
-				return err
+				return fmt.Errorf("write: %w", err)
 			}
 		}
 		if out, more = s.queued(); !more {
@@ -178,7 +172,10 @@ func (s *stream) writeQueue(w *bufio.Writer, out outgoing) error {
 			out, more = s.queued()
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
 }
 
 // queued takes a frame out of the queue if there is one.
@@ -191,47 +188,54 @@ func (s *stream) queued() (out outgoing, ok bool) {
 	}
 }
 
-// keepAlive asks the peer for a sign of life if there was none lately.
-func (s *stream) keepAlive(w *bufio.Writer) error {
+// keepAlive asks a silent peer for a sign of life, and gives it up when there is none.
+func (s *stream) keepAlive(w *bufio.Writer, alive *pulse) error {
 	if s.tick != nil {
 		s.tick()
 	}
-	if s.silence() < s.deadAfter/pingsPerDeadline {
+	switch alive.tick(s.heard.Load()) {
+	case 0:
 		return nil
+	case ticksPerDeadline:
+		return fmt.Errorf("%w for %v", errSilent, s.deadAfter)
 	}
 	return s.writeQueue(w, outgoing{bytes: (&frame{typ: framePing}).encode()})
 }
 
-// silence is the time since anything came from the peer.
-func (s *stream) silence() time.Duration {
-	return time.Since(s.started) - time.Duration(s.heard.Load())
+// pulse counts for how many ticks in a row nothing was heard. It counts ticks and sets no time limit on reads, because
+// a process that was held up for long finds every limit passed before it can read what has come meanwhile, and would
+// give up its good connections. However long that was, it is one tick.
+type pulse struct {
+	heard  uint64
+	silent int
+}
+
+func (p *pulse) tick(heard uint64) (silent int) {
+	if heard != p.heard {
+		p.heard, p.silent = heard, 0
+	} else {
+		p.silent++
+	}
+	return p.silent
 }
 
 // writeRest writes what is queued and returns why the stream has ended.
 func (s *stream) writeRest(w *bufio.Writer) error {
 	if out, ok := s.queued(); ok {
 		if err := s.writeQueue(w, out); err != nil {
-			return fmt.Errorf("write: %w", err)
+			return err
 		}
 	}
 	return errClosed
 }
 
-// timedReader gives each read deadAfter to return something.
-type timedReader struct{ s *stream }
+// countedReader notes that something has come.
+type countedReader struct{ s *stream }
 
-func (r timedReader) Read(p []byte) (int, error) {
-	if err := r.s.conn.SetReadDeadline(time.Now().Add(r.s.deadAfter)); err != nil {
-		return 0, err
-	}
-	if r.s.stopRead.Load() { // after the deadline was set: stop may have set its own just before
-		return 0, errClosed
-	}
+func (r countedReader) Read(p []byte) (int, error) {
 	n, err := r.s.conn.Read(p)
-	if n > 0 {
-		r.s.heard.Store(int64(time.Since(r.s.started)))
-		r.s.traffic.received.Add(uint64(n))
-	}
+	r.s.heard.Add(uint64(n))
+	r.s.traffic.received.Add(uint64(n))
 	return n, err
 }
 
