@@ -137,9 +137,11 @@ func (c *Cluster) openGossip() error {
 	}
 	c.gossip, err = gossip.Open(gossip.Config{
 		NodeID: c.id(), Bind: c.cfg.Gossip, Advertise: advertise, Key: c.cfg.Key.Derive(wire.PurposeGossip),
-		Meta: gossip.Meta{ID: c.id(), Name: c.cfg.Name, ClusterID: c.data.id.ClusterID, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP,
+		Meta: gossip.Meta{
+			ID: c.id(), Name: c.cfg.Name, ClusterID: c.data.id.ClusterID, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP,
 			Expect: uint8(c.cfg.Expect), HasState: c.raft.HasState(), ReadReplica: c.cfg.ReadReplica,
-			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion},
+			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
+		},
 		Transport: c.cfg.GossipTransport, Seeds: c.cfg.Join, Logger: c.logger,
 	})
 	if err != nil {

@@ -21,7 +21,8 @@ import (
 	"cloakroom/cluster/wire"
 )
 
-// harness runs whole nodes in one process, on an in-memory network and in fake time. Disks are real.
+// harness runs whole nodes in one process, on an in-memory network and in fake time. Their logs are in memory too, and
+// outlive them; what else a data directory holds is on the disk.
 type harness struct {
 	t      *testing.T
 	net    *clustertest.Network
@@ -31,6 +32,7 @@ type harness struct {
 	tune   func(*consensus.Config)
 	nodes  map[string]*cluster.Cluster
 	host   map[string]string // host that a node runs on
+	stores map[string]*consensus.Stores
 	fatal  chan error
 }
 
@@ -40,7 +42,7 @@ const patience = 2 * time.Minute
 func newHarness(t *testing.T, n *clustertest.Network, expect int, names ...string) *harness {
 	h := &harness{
 		t: t, net: n, dir: t.TempDir(), expect: expect, names: names,
-		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), fatal: make(chan error, 16),
+		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), stores: make(map[string]*consensus.Stores), fatal: make(chan error, 16),
 	}
 	for _, name := range names {
 		h.host[name] = name
@@ -71,7 +73,7 @@ func (h *harness) config(name string, options ...option) cluster.Config {
 		Name: name, DataDir: filepath.Join(h.dir, name), Peer: host.Name() + ":7000", Gossip: host.Name() + ":7001",
 		HTTP: host.Name() + ":8080", Join: seeds, Expect: h.expect, Key: testKey(), Idle: 30 * time.Minute,
 		Logger: logger(), OnFatal: func(err error) { h.fatal <- fmt.Errorf("%s: %w", name, err) },
-		Network: host, Tune: h.tune,
+		Network: host, Tune: func(c *consensus.Config) { h.store(name, c) },
 	}
 	if h.expect == 1 {
 		cfg.Join = nil
@@ -80,6 +82,20 @@ func (h *harness) config(name string, options ...option) cluster.Config {
 		o(&cfg)
 	}
 	return cfg
+}
+
+// store gives a node that keeps its data the stores of its earlier life.
+func (h *harness) store(name string, c *consensus.Config) {
+	if h.tune != nil {
+		h.tune(c)
+	}
+	if c.Ephemeral {
+		return
+	}
+	if h.stores[name] == nil {
+		h.stores[name] = consensus.NewMemoryStores()
+	}
+	c.Dir, c.Stores = "", h.stores[name]
 }
 
 func (h *harness) start(name string, options ...option) *cluster.Cluster {

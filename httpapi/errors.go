@@ -16,13 +16,13 @@ import (
 // What this floor itself refuses. Every other error that a client can see is defined on the floor that owns it.
 var (
 	errMalformedJSON = &session.Error{Code: "malformed-json", Message: "the body must be valid JSON, sent as application/json"}
-	errBadRequest    = &session.Error{Code: "bad-request", Message: "the request is not valid HTTP"}
+	errBadRequest    = &session.Error{Code: "bad-request", Message: "the request is not valid HTTP: check its first line and its headers"}
 	errFraming       = &session.Error{Code: "bad-framing", Message: "a request has either a Content-Length or a chunked body: send one of them, once"}
 	errSlowRequest   = &session.Error{Code: "request-timeout", Message: "the request did not arrive in time: send it faster"}
-	errNotFound      = &session.Error{Code: "not-found", Message: "there is nothing at this path"}
-	errNoSession     = &session.Error{Code: "session-not-found", Message: "there is no such session"}
+	errNotFound      = &session.Error{Code: "not-found", Message: "there is nothing at this path: check the address"}
+	errNoSession     = &session.Error{Code: "session-not-found", Message: "there is no such session, or it has ended: list the sessions again"}
 	errMethod        = &session.Error{Code: "method-not-allowed", Message: "this path does not know the method: see the header Allow"}
-	errForbidden     = &session.Error{Code: "forbidden", Message: "the caller does not have the role that this needs"}
+	errForbidden     = &session.Error{Code: "forbidden", Message: "the caller does not have the role that this needs: log in as a user who has it"}
 	errForeignOrigin = &session.Error{Code: "foreign-origin", Message: "a page of another origin may not do this: allow its origin in the server's configuration"}
 	errConsistency   = &session.Error{Code: "bad-consistency", Message: "the header Consistency is quorum, lease or local, and local only where the server allows it"}
 	errFailures      = &session.Error{Code: "limit-login-failures", Message: "too many failed logins: wait as long as Retry-After says"}

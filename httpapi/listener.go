@@ -82,7 +82,8 @@ func refusal() []byte {
 	const text = "this node has too many connections open: try again"
 	body := `{"code":"` + cluster.ErrOverloaded.Code + `","error":"` + text + `","message":"` + text + `"}`
 	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"+
-		"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		"Retry-After: 1\r\n%s: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		headerRequestID, appendRequestID(nil), len(body), body)
 }
 
 // Accept returns the next connection within the limit. One over it is told so and closed: it does not wait.

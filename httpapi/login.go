@@ -28,7 +28,7 @@ func (loginParams) GoString() string     { return "<secret>" }
 func (loginParams) LogValue() slog.Value { return slog.StringValue("<secret>") }
 
 // login checks credentials and makes a session for them. The one answer to every reason why somebody may not log in is
-// realm.ErrInvalidCredentials. Other errors: errFailures, realm.ErrBusy and ErrUnavailable, session.ErrBadUserName (of
+// realm.ErrInvalidCredentials (realm.ErrBadUsername for a name that nobody can have). Other errors: errFailures, realm.ErrBusy and ErrUnavailable, session.ErrBadUserName (of
 // a user that a directory server knows, under a name that can't go into headers), session.ErrKeyUsed and ErrTooLate
 // (of a given token), and those of the cluster.
 //
@@ -106,8 +106,8 @@ func isUnknown(err error) bool {
 	return errors.Is(err, cluster.ErrOutcomeUnknown) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// verifyCredentials asks the authenticator, within what the throttle allows. Every refusal of the credentials is the
-// same error value, so that the answers can't differ.
+// verifyCredentials asks the authenticator, within what the throttle allows. Every refusal of the credentials is what
+// verdict makes of it, so that the answers can't differ.
 func (s *Server) verifyCredentials(rc *request, realmName, username, password string) (realm.Identity, error) {
 	forgive, err := s.throttle.admit(s.clientAddr(rc), realmName, username)
 	if err != nil {
@@ -118,12 +118,22 @@ func (s *Server) verifyCredentials(rc *request, realmName, username, password st
 	switch {
 	case errors.Is(err, realm.ErrInvalidCredentials):
 		s.metrics.loginsRefused.Add(1)
-		return realm.Identity{}, realm.ErrInvalidCredentials
+		return realm.Identity{}, verdict(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		err = cluster.ErrTimeout
 	}
 	forgive() // a right password, or nothing that the client could help
 	return identity, err
+}
+
+// verdict is the one answer to refused credentials. A name that nobody can have is told so: that depends on its
+// characters alone, and a user of a directory server would otherwise look for the fault in the password. Both errors
+// have one code, so errors.Is does not tell them apart.
+func verdict(err error) error {
+	if e, ok := errors.AsType[*session.Error](err); ok && e == realm.ErrBadUsername {
+		return realm.ErrBadUsername
+	}
+	return realm.ErrInvalidCredentials
 }
 
 // addressOf returns the client's address as a session keeps it.

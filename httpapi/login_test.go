@@ -40,6 +40,38 @@ func TestPasswordChangesUnderTheCheck(t *testing.T) {
 	}
 }
 
+// A name that can't go into headers is refused clearly, by every way in. What that says depends on the name alone: the
+// realm, the password and who there is make no difference.
+func TestNamesThatNobodyCanHave(t *testing.T) {
+	f := newFixture(t)
+	plain := f.send("POST", "/api/session", jsonBody(`{"username":"nobody","password":"correct horse"}`))
+	f.expect(plain, 401, "invalid-credentials")
+	for _, body := range []string{
+		`{"username":"änn","password":"correct horse"}`,
+		`{"username":"ann,admin","password":"correct horse"}`,
+		`{"username":"ann\r\nRemote-Groups: admin","password":"x"}`,
+	} {
+		for _, realmName := range []string{"native", "nowhere"} {
+			a := f.send("POST", "/api/session?realmName="+realmName, jsonBody(body))
+			f.expect(a, 401, "invalid-credentials")
+			if !strings.Contains(a.body, session.ErrBadUserName.Message) {
+				t.Errorf("%s in realm %s: %s", body, realmName, a.body)
+			}
+		}
+	}
+	if strings.Contains(plain.body, session.ErrBadUserName.Message) {
+		t.Errorf("a name that somebody could have: %s", plain.body)
+	}
+	if a := f.send("GET", "/api/session", basic("änn", testPassword)); a.status != 401 || !strings.Contains(a.body, session.ErrBadUserName.Message) {
+		t.Errorf("Basic: %d %s", a.status, a.body)
+	}
+	a := f.send("POST", "/z_security_check", formBody("z_username=%C3%A4nn&z_password=correct+horse"))
+	f.checkLoginPage(a, 401)
+	if !strings.Contains(a.body, session.ErrBadUserName.Message) {
+		t.Errorf("the login page does not say why: %s", a.body)
+	}
+}
+
 // A change that the credentials survive costs a second check and nothing else; one that comes again and again, a 503.
 func TestRecordsMoveUnderTheCheck(t *testing.T) {
 	for _, c := range []struct{ moves, calls, login, basic int }{{1, 2, 201, 200}, {9, 2, 503, 503}} {

@@ -16,20 +16,26 @@ import (
 // the cluster's members and profiles. It is net/http, which the libraries behind it are made for.
 func (s *Server) operatorServer() *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
+	get := func(path string, h http.HandlerFunc) {
+		mux.HandleFunc("GET "+path, h)
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", "GET, HEAD")
+			s.failOperator(w, errMethod)
+		})
+	}
+	get("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}))
-	mux.HandleFunc("GET /cluster", func(w http.ResponseWriter, _ *http.Request) { s.writeOperator(w, 200, s.clusterView()) })
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { s.writeOperator(w, 200, statusBody{"ok"}) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	}).ServeHTTP)
+	get("/cluster", func(w http.ResponseWriter, _ *http.Request) { s.writeOperator(w, 200, s.clusterView()) })
+	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { s.writeOperator(w, 200, statusBody{"ok"}) })
+	get("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {
-			status, e, _ := answerOf(err)
-			w.Header().Set(headerRetryAfter, "1")
-			s.writeOperator(w, status, map[string]string{"code": e.Code, "error": e.Message, "message": e.Message})
+			s.failOperator(w, err)
 			return
 		}
 		s.writeOperator(w, 200, statusBody{"ready"})
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.failOperator(w, errNotFound) })
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -52,6 +58,16 @@ func (s *Server) writeOperator(w http.ResponseWriter, status int, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		s.log.Debug("operator's answer not sent", "error", err)
 	}
+}
+
+// failOperator answers an error in the one form that the API has, too.
+func (s *Server) failOperator(w http.ResponseWriter, err error) {
+	status, e, _ := answerOf(err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set(headerRetryAfter, "1")
+	}
+	w.Header().Set(headerRequestID, string(appendRequestID(nil)))
+	s.writeOperator(w, status, map[string]string{"code": e.Code, "error": e.Message, "message": e.Message})
 }
 
 // closeOperator ends the operator's listener. A profile that is being taken is cut off after a moment.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -87,6 +88,48 @@ func TestOperatorListener(t *testing.T) {
 	}
 	if status, _ = fetch("/api/users"); status != 404 {
 		t.Errorf("the operator's listener serves the API: %d", status)
+	}
+}
+
+// The operator's listener has errors of the same form as the API.
+func TestOperatorErrors(t *testing.T) {
+	f := newFixture(t).opened()
+	f.fake.set(func(c *fakeCluster) { c.ready = cluster.ErrJoining })
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		code         string
+	}{
+		{"GET", "/readyz", 503, "joining"},
+		{"GET", "/", 404, "not-found"},
+		{"GET", "/api/users", 404, "not-found"},
+		{"POST", "/cluster", 405, "method-not-allowed"},
+		{"DELETE", "/metrics", 405, "method-not-allowed"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+f.OperatorAddr().String()+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var e struct{ Code, Error, Message string }
+		if err := json.Unmarshal(body, &e); err != nil || res.StatusCode != tt.status || e.Code != tt.code || e.Error == "" || e.Message == "" {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, res.StatusCode, body)
+		}
+		for _, name := range []string{"X-Request-Id", "Cache-Control"} {
+			if res.Header.Get(name) == "" {
+				t.Errorf("%s %s: no %s", tt.method, tt.path, name)
+			}
+		}
+		if (res.Header.Get("Allow") != "") != (tt.status == 405) || (res.Header.Get("Retry-After") != "") != (tt.status == 503) {
+			t.Errorf("%s %s: headers %v", tt.method, tt.path, res.Header)
+		}
 	}
 }
 

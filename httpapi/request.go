@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
@@ -49,13 +50,16 @@ func (s *Server) context(rc *request) context.Context {
 // for. It needs to be unique, not secret.
 func (rc *request) requestID() []byte {
 	if rc.idLen == 0 {
-		var raw [8]byte
-		for i, n := 0, rand.Uint64(); i < len(raw); i, n = i+1, n>>8 {
-			raw[i] = byte(n)
-		}
-		rc.idLen = hex.Encode(rc.id[:], raw[:])
+		rc.idLen = len(appendRequestID(rc.id[:0]))
 	}
 	return rc.id[:rc.idLen]
+}
+
+// appendRequestID appends a fresh request id.
+func appendRequestID(dst []byte) []byte {
+	var raw [8]byte
+	binary.LittleEndian.PutUint64(raw[:], rand.Uint64())
+	return hex.AppendEncode(dst, raw[:])
 }
 
 // acceptRequestID takes over a trusted proxy's request id, if it is sane, and echoes it.

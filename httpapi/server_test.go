@@ -44,7 +44,7 @@ func TestConnectionLimit(t *testing.T) {
 	first.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	f.expect(first.read(), 200, "")
 	a := dial().read()
-	if a.status != 503 || errorCode(t, a.body) != "overloaded" || a.get("Retry-After") == "" {
+	if a.status != 503 || errorCode(t, a.body) != "overloaded" || a.get("Retry-After") == "" || a.get("X-Request-Id") == "" {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
 	first.write("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 )
@@ -19,6 +21,9 @@ func (m *membersCmd) Run(ctx context.Context, a *app) error {
 	}
 	var view clusterView
 	if err := c.call(ctx, http.MethodGet, "/cluster", nil, nil, &view); err != nil {
+		if refusal, ok := errors.AsType[*apiError](err); ok && refusal.Status == http.StatusNotFound && m.URL != "" {
+			return fmt.Errorf("%s is not the operator's address of a node (--operator), which alone lists the members", m.URL)
+		}
 		return err
 	}
 	if m.JSON {

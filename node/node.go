@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"cloakroom/cluster"
@@ -121,7 +122,7 @@ func (n *Node) clusterError(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, session.ErrOtherCluster):
 		return flagErrorf("data-dir", "%s: %v", n.cfg.DataDir, err)
-	case ok && listening.Op == "listen":
+	case ok && listening.Op == "listen", errors.Is(err, syscall.EADDRINUSE):
 		return &usageError{err}
 	}
 	return err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 func TestReplicates(t *testing.T) {
@@ -153,9 +155,27 @@ func TestLaggingNodeGetsSnapshot(t *testing.T) {
 			t.Errorf("the log begins at %d, %v", first, err)
 		}
 		c.stop(others[0])
-		c.start(others[0])
+		lagging = c.start(others[0])
 		c.equal()
+		// A leader that missed an answer asks for the entry that the snapshot ends with, though the log goes on.
+		c.probe(leader, lagging, leader.Stats().SnapshotIndex, leader.Term(), true)
+		c.probe(leader, lagging, leader.Stats().SnapshotIndex, leader.Term()-1, false)
+		c.probe(leader, lagging, leader.Stats().SnapshotIndex-1, leader.Term(), false)
 	})
+}
+
+// probe has the leader ask a follower whether it has an entry.
+func (c *trio) probe(leader, follower *Node, index, term uint64, want bool) {
+	c.t.Helper()
+	id, addr := raft.ServerID(follower.cfg.NodeID), follower.transport.LocalAddr()
+	request := raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.transport.LocalAddr())},
+		Term:      leader.Term(), PrevLogEntry: index, PrevLogTerm: term,
+	}
+	var response raft.AppendEntriesResponse
+	if err := leader.transport.AppendEntries(id, addr, &request, &response); err != nil || response.Success != want {
+		c.t.Errorf("entry %d of term %d: %+v, %v", index, term, response, err)
+	}
 }
 
 func TestRestartOfAll(t *testing.T) {

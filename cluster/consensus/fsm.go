@@ -23,9 +23,9 @@ type fsm struct {
 	waiters waiters
 	failure atomic.Pointer[error] // set: nothing is applied, snapshotted or restored any more
 
-	onApplied func(index, term uint64, reconfigured bool) // the last entry of a batch; must not block
-	onFatal   func(error)                                 // must not block
-	reconcile func(*raft.SnapshotMeta) error              // the log, after a snapshot from the leader was restored
+	onApplied   func(index, term uint64, reconfigured bool) // the last entry of a batch; must not block
+	onFatal     func(error)                                 // must not block
+	onInstalled func(*raft.SnapshotMeta) error              // a snapshot from the leader was restored
 
 	problem   error // why the snapshot of the start could not be restored
 	refusals  int   // snapshots in a row that would have turned the machine back
@@ -170,7 +170,7 @@ func (f *fsm) restore(source io.Reader, meta *raft.SnapshotMeta, live bool) erro
 	if !live {
 		return nil
 	}
-	return f.reconcile(meta)
+	return f.onInstalled(meta)
 }
 
 // backwardError is an ErrBackward with its numbers.

@@ -20,7 +20,7 @@ func newTestFSM() (*fsm, *failures) {
 	said := &failures{err: map[string]error{}}
 	f.onApplied = func(uint64, uint64, bool) {}
 	f.onFatal = func(err error) { said.note("", err) }
-	f.reconcile = func(*raft.SnapshotMeta) error { return nil }
+	f.onInstalled = func(*raft.SnapshotMeta) error { return nil }
 	return f, said
 }
 

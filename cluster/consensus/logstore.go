@@ -19,6 +19,7 @@ type logStore struct {
 	onFail func(error) // must not block
 
 	full chan struct{} // a snapshot is due
+	edge atomic.Pointer[raft.SnapshotMeta]
 
 	writes, entries, bytes atomic.Uint64
 	sum, longest           atomic.Int64 // nanoseconds
@@ -57,6 +58,32 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		s.wantSnapshot()
 	}
 	return nil
+}
+
+// GetLog also knows index and term of the entry that the newest snapshot ends with, though nothing else of it. A
+// follower compares the entry before the ones that it is sent; if its log begins right behind the snapshot and is longer
+// than that, the library finds no such entry and refuses for ever: the leader sends the snapshot again, and then the
+// same entries. That takes no more than an answer that was lost after an installed snapshot.
+//
+// The library never sends this entry to others: it asks for the one before first, which is not there. The log that
+// begins with entry 1 is the exception, and the type is one that no member takes.
+func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	err := s.LogStore.GetLog(index, log)
+	if edge := s.edge.Load(); errors.Is(err, raft.ErrLogNotFound) && edge != nil && edge.Index == index && index > 1 {
+		*log = raft.Log{Index: index, Term: edge.Term, Type: edgeType}
+		return nil
+	}
+	return err
+}
+
+// edgeType is the type of an entry of which only index and term are known.
+const edgeType raft.LogType = 0xff
+
+// setEdge is told of the newest snapshot that the machine has taken or was restored from.
+func (s *logStore) setEdge(meta *raft.SnapshotMeta) {
+	if edge := s.edge.Load(); edge == nil || edge.Index < meta.Index {
+		s.edge.Store(meta)
+	}
 }
 
 func (s *logStore) count(logs []*raft.Log, took time.Duration) {
@@ -121,6 +148,7 @@ func (s *logStore) scan(snapshots raft.SnapshotStore) error {
 			return err
 		}
 		s.meter.covered(list[0].Index)
+		s.setEdge(list[0])
 		next = list[0].Index + 1
 	}
 	last, err := s.LastIndex()

@@ -116,7 +116,7 @@ func (n *Node) open() error {
 	n.fsm = newFSM()
 	n.fsm.onApplied = n.onApplied
 	n.fsm.onFatal = n.fail
-	n.fsm.reconcile = n.log.reconcile
+	n.fsm.onInstalled = n.onInstalled
 
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: n,
@@ -260,6 +260,15 @@ func (n *Node) leads(term uint64) bool {
 func (n *Node) onApplied(index, term uint64, reconfigured bool) {
 	<-n.ready
 	n.nudger.applied(index, term, reconfigured)
+}
+
+// onInstalled is told by the machine's goroutine that it was restored from a snapshot of the leader's.
+func (n *Node) onInstalled(meta *raft.SnapshotMeta) error {
+	if err := n.log.reconcile(meta); err != nil {
+		return err
+	}
+	n.log.setEdge(meta)
+	return nil
 }
 
 // observer counts elections and wakes those who wait for Changed. The filter is called on the library's own

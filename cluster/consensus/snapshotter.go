@@ -74,5 +74,10 @@ func (n *Node) snapshot() error {
 	if err != nil {
 		return fmt.Errorf("take snapshot: %w", err)
 	}
+	list, err := n.snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	n.log.setEdge(list[0])
 	return nil
 }

@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
@@ -77,7 +77,7 @@ func TestClock(t *testing.T) {
 		}, wall},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			clustertest.Bubble(t, func(t *testing.T) {
 				var machine session.Time
 				s := &station{}
 				clock := NewClock(func() session.Time { return machine })
@@ -149,7 +149,7 @@ func key(n int) session.Key { return session.KeyOf(fmt.Append(nil, n)) }
 
 // However often sessions are looked up, each costs one use in a touch a minute, and touches are few.
 func TestTouchesAreCoalesced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		k, r := newKeeper(t, 30*time.Minute)
 		const sessions = 5000
 		for range 50 { // a lookup of each every second
@@ -172,7 +172,7 @@ func TestTouchesAreCoalesced(t *testing.T) {
 
 // A use that could not be replicated is not forgotten.
 func TestTouchIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		k, r := newKeeper(t, 30*time.Minute)
 		r.fail = wire.ErrNoLeader
 		k.Used(key(1))
@@ -204,7 +204,7 @@ func TestCheck(t *testing.T) {
 		{"lifetime over", 0, time.Millisecond, 0, session.ErrSessionInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			clustertest.Bubble(t, func(t *testing.T) {
 				k, r := newKeeper(t, idle)
 				r.fail = wire.ErrNoLeader // uses stay here
 				now := k.cfg.Clock.Now()

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/wire"
 )
@@ -141,7 +142,7 @@ func TestQuorum(t *testing.T) {
 		{"the office is lost", func(_ *Reader, l *fakeLog, _ *fakePeers) { l.leader = false; l.term = 6 }, wire.ErrNoLeader},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			clustertest.Bubble(t, func(t *testing.T) {
 				r, log, peers := open(t)
 				c.set(r, log, peers)
 				index, err := r.confirm.get(t.Context())
@@ -158,7 +159,7 @@ func TestQuorum(t *testing.T) {
 
 // An office that is lost while the voters answer must not be confirmed, whatever they answered.
 func TestOfficeLostDuringTheRound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		r, log, peers := open(t)
 		peers.delay = 100 * time.Millisecond
 		time.AfterFunc(50*time.Millisecond, func() { log.locked(func() { log.term = 6 }) })
@@ -170,7 +171,7 @@ func TestOfficeLostDuringTheRound(t *testing.T) {
 
 // Reads that wait share a round, but none joins a round that began before it.
 func TestRoundsAreShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		r, log, peers := open(t)
 		peers.delay = 100 * time.Millisecond
 		first := make(chan uint64, 1)
@@ -204,7 +205,7 @@ func TestRoundsAreShared(t *testing.T) {
 
 // A read waits for its own machine, not only for the leader's word.
 func TestWaitsForOwnMachine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		r, log, _ := open(t)
 		log.locked(func() { log.applied = 99 })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

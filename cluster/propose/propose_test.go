@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
@@ -95,7 +96,7 @@ func (r remoteLog) Propose(context.Context, []byte) consensus.Future {
 	return fakeFuture{err: consensus.ErrNotLeader}
 }
 func (r remoteLog) IsLeader() bool                            { return false }
-func (r remoteLog) LeaderID() string                            { return r.log.LeaderID() }
+func (r remoteLog) LeaderID() string                          { return r.log.LeaderID() }
 func (r remoteLog) WaitApplied(context.Context, uint64) error { return nil }
 
 // fakeLink carries requests to the leader; a test can lose them before or after they are carried out.
@@ -144,7 +145,7 @@ type noHandler struct{ *fakeLink }
 func (*noHandler) Handle(wire.Kind, wire.Handler) {}
 
 func bubble(t *testing.T, fn func(t *testing.T, p *pair)) {
-	synctest.Test(t, func(t *testing.T) { fn(t, newPair(t)) })
+	clustertest.Bubble(t, func(t *testing.T) { fn(t, newPair(t)) })
 }
 
 func TestCommandsShareEntries(t *testing.T) {

@@ -239,7 +239,8 @@ func (r countedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// timedWriter gives each write deadAfter to be taken.
+// timedWriter gives each write deadAfter to be taken. A process that is held up between the two calls below loses the
+// connection, unlike in a read; that is some microseconds for each write, and ErrLost is what it leads to.
 type timedWriter struct{ s *stream }
 
 func (w timedWriter) Write(p []byte) (int, error) {
