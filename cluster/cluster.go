@@ -112,6 +112,10 @@ func (c *Cluster) openRaft() error {
 	if c.data.path != "" {
 		dir = c.data.file("raft")
 	}
+	first, err := roster.Decided(c.data.bootstrapStore())
+	if err != nil {
+		return err
+	}
 	cfg := consensus.Config{
 		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Layer: c.dial.raftLayer(c.id()),
 		Logger: c.logger, OnFatal: c.fail,
@@ -119,10 +123,14 @@ func (c *Cluster) openRaft() error {
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
 	}
-	var err error
-	c.raft, err = consensus.Open(cfg)
-	if err != nil {
+	if !c.data.id.Admitted { // otherwise the log was there, and must be
+		cfg.First = first
+	}
+	if c.raft, err = consensus.Open(cfg); err != nil {
 		return fmt.Errorf("raft: %w", err)
+	}
+	if c.data.id.Admitted && !c.raft.HasState() {
+		return ErrLogLost
 	}
 	return nil
 }
@@ -153,7 +161,7 @@ func (c *Cluster) openGossip() error {
 // wireUp makes the parts of floor 3 and hands them what they need of each other.
 func (c *Cluster) wireUp() error {
 	c.clock = idle.NewClock(c.machineClock)
-	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Now})
+	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp})
 	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
 	c.keeper = idle.New(idle.Config{
 		Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft, Peers: c.dial, Do: c.Do, Logger: c.logger,
@@ -166,6 +174,7 @@ func (c *Cluster) wireUp() error {
 			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
 		},
 		Expect: c.cfg.Expect, ClusterID: c.data.id.ClusterID,
+		Admitted: c.data.id.Admitted, OnAdmitted: c.data.setAdmitted,
 		Raft: c.raft, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
 		Do: c.Do, OnCluster: c.joined, OnFatal: c.fail, Logger: c.logger,
 	})
@@ -217,13 +226,13 @@ func (c *Cluster) Retire(ctx context.Context) error {
 // and it leaves gossip. It stays a member, unless it is ephemeral: then it leaves for good. Close is to follow.
 func (c *Cluster) Leave(ctx context.Context) error {
 	c.keeper.Flush(ctx)
+	c.roster.Close() // it would go on telling the others about this node
 	var err error
 	if c.cfg.Ephemeral {
 		if err = c.roster.Leave(ctx); err != nil {
 			err = fmt.Errorf("leave the cluster: %w", err)
 		}
 	}
-	c.roster.Close() // it would go on telling gossip about this node
 	return errors.Join(err, c.gossip.Leave(ctx))
 }
 
@@ -252,6 +261,9 @@ func (c *Cluster) Do(ctx context.Context, cmd session.Command) (session.Result, 
 func (c *Cluster) Lookup(ctx context.Context, key session.Key, level Level) (session.View, error) {
 	if err := c.reader.Establish(ctx, level); err != nil {
 		return session.View{}, err
+	}
+	if level != Local && !c.clock.Synced() { // it can't tell yet who was idle for too long
+		return session.View{}, ErrNoLeader
 	}
 	var view session.View
 	var tombstone session.Tombstone
@@ -301,7 +313,7 @@ func (c *Cluster) Ready() error {
 		return ErrDraining
 	case !c.roster.Placed():
 		return ErrJoining
-	case c.raft.LeaderID() != "":
+	case c.raft.LeaderID() != "" && c.clock.Synced():
 		return nil
 	}
 	for _, m := range c.gossip.Members() {

@@ -20,12 +20,16 @@ import (
 // ErrForeignData refuses a data directory that was written under another cluster key.
 var ErrForeignData = errors.New("the data directory belongs to another cluster: it was written under another cluster key")
 
+// ErrLogLost refuses a data directory of a member without its log: the node has forgotten what it voted for.
+var ErrLogLost = errors.New("the log of this member is gone: empty the data directory, and the node joins anew under another id")
+
 // identity is what a data directory says of its node. It is kept in one small file beside the log.
 type identity struct {
 	Version   int    `json:"version"`
 	NodeID    string `json:"nodeId"`
 	ClusterID string `json:"clusterId,omitempty"`
-	KeyCheck  string `json:"keyCheck"` // tells a wrong cluster key at the start, not by failing handshakes
+	Admitted  bool   `json:"admitted,omitempty"` // the cluster has let the node in
+	KeyCheck  string `json:"keyCheck"`           // tells a wrong cluster key at the start, not by failing handshakes
 }
 
 // dataDir is a node's directory. Its zero path stands for an ephemeral node, which keeps nothing.
@@ -70,13 +74,20 @@ func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) 
 // setCluster notes the cluster's id; it is on disk when this returns.
 func (d *dataDir) setCluster(id string) error {
 	d.id.ClusterID = id
-	if d.path == "" {
-		return nil
-	}
 	return d.save()
 }
 
+// setAdmitted notes that the cluster has let this node in; it is on disk when this returns.
+func (d *dataDir) setAdmitted() error {
+	d.id.Admitted = true
+	return d.save()
+}
+
+// save writes the identity of a node that keeps one.
 func (d *dataDir) save() error {
+	if d.path == "" {
+		return nil
+	}
 	data, err := json.MarshalIndent(d.id, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write node id: %w", err)

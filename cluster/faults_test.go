@@ -178,37 +178,36 @@ func TestRollingRestart(t *testing.T) {
 func TestIdleSessions(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
 		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.idle = time.Minute
 		h.startAll()
 		h.user(h.nodes["n1"])
-		h.create(h.nodes["n1"], key(1))
-		h.create(h.nodes["n1"], key(2))
-		for i := range 12 { // two hours, the idle timeout being half of one
-			time.Sleep(10 * time.Minute)
+		for i := range 2 {
+			cmd := h.login(h.nodes["n1"], key(i))
+			cmd.Idle = h.idle
+			h.do(h.nodes["n1"], cmd)
+		}
+		for i := range 10 {
+			time.Sleep(20 * time.Second)
 			c := h.nodes[h.names[i%3]]
-			if _, err := lookup(t, c, key(1), cluster.Quorum); err != nil {
-				t.Fatalf("after %d minutes: %v", (i+1)*10, err)
+			if _, err := lookup(t, c, key(0), cluster.Quorum); err != nil {
+				t.Fatalf("after %d s: %v", (i+1)*20, err)
 			}
-			c.Used(key(1))
-			_, err := lookup(t, h.nodes["n2"], key(2), cluster.Quorum)
-			switch minutes := (i + 1) * 10; {
-			case minutes < 30 && err != nil:
-				t.Fatalf("the unused session ended after %d minutes: %v", minutes, err)
-			case minutes > 50:
-				wantErr(t, err, session.ErrSessionInvalid) // its tombstone is gone in the end
-			case minutes > 32:
+			c.Used(key(0))
+			_, err := lookup(t, h.nodes["n2"], key(1), cluster.Quorum)
+			switch seconds := (i + 1) * 20; {
+			case seconds < 60 && err != nil:
+				t.Fatalf("the unused session ended after %d s: %v", seconds, err)
+			case seconds > 70: // two touches and two seconds are the grace
 				wantErr(t, err, session.ErrSessionIdle)
 			}
 		}
-		h.until("the unused session is gone from every machine", func() bool {
-			for _, c := range h.nodes {
-				var live int
-				read(t, c, func(m *session.Machine) { live = m.Stats().Sessions })
-				if live != 1 {
-					return false
+		for name, c := range h.nodes {
+			read(t, c, func(m *session.Machine) {
+				if live := m.Stats().Sessions; live != 1 {
+					t.Errorf("%s holds %d sessions, want 1", name, live)
 				}
-			}
-			return true
-		})
+			})
+		}
 		h.converged()
 	})
 }
@@ -220,19 +219,23 @@ func TestLifetime(t *testing.T) {
 		h.startAll()
 		h.user(h.nodes["n1"])
 		cmd := h.login(h.nodes["n1"], key(1))
-		cmd.Lifetime = time.Hour
+		cmd.Lifetime = time.Minute
 		h.do(h.nodes["n1"], cmd)
-		for range 59 {
-			time.Sleep(time.Minute)
-			if _, err := lookup(t, h.nodes["n2"], key(1), cluster.Quorum); err != nil {
-				t.Fatal(err)
+		var ends session.Time
+		read(t, h.nodes["n1"], func(m *session.Machine) {
+			view, _ := m.Lookup(key(1))
+			ends = view.Session.Expires
+		})
+		for _, c := range h.nodes {
+			for c.Now() < ends {
+				if _, err := lookup(t, c, key(1), cluster.Local); err != nil {
+					t.Fatalf("%v before its end: %v", ends.Sub(c.Now()), err)
+				}
+				c.Used(key(1))
+				time.Sleep(min(time.Second, ends.Sub(c.Now())))
 			}
-			h.nodes["n2"].Used(key(1))
-		}
-		time.Sleep(time.Minute)
-		for _, name := range h.names {
-			if _, err := lookup(t, h.nodes[name], key(1), cluster.Quorum); err == nil {
-				t.Fatalf("%s accepts a session past its lifetime", name)
+			if _, err := lookup(t, c, key(1), cluster.Quorum); err == nil {
+				t.Fatal("a session is accepted past its lifetime")
 			}
 		}
 	})

@@ -28,6 +28,7 @@ type harness struct {
 	net    *clustertest.Network
 	dir    string
 	expect int
+	idle   time.Duration // idle timeout; zero: half an hour
 	names  []string
 	tune   func(*consensus.Config)
 	nodes  map[string]*cluster.Cluster
@@ -74,6 +75,9 @@ func (h *harness) config(name string, options ...option) cluster.Config {
 		HTTP: host.Name() + ":8080", Join: seeds, Expect: h.expect, Key: testKey(), Idle: 30 * time.Minute,
 		Logger: logger(), OnFatal: func(err error) { h.fatal <- fmt.Errorf("%s: %w", name, err) },
 		Network: host, Tune: func(c *consensus.Config) { h.store(name, c) },
+	}
+	if h.idle > 0 {
+		cfg.Idle = h.idle
 	}
 	if h.expect == 1 {
 		cfg.Join = nil

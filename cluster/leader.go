@@ -32,7 +32,7 @@ func (c *Cluster) lead() {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	term := c.raft.Term()
-	c.clock.Lead()
+	c.clock.Lead(ctx, c.otherServers(), c.dial)
 	if !c.takeOffice(ctx, term) {
 		return
 	}
@@ -55,6 +55,21 @@ func (c *Cluster) lead() {
 	}
 	cancel()
 	<-done
+}
+
+// otherServers returns the ids of the others in the configuration.
+func (c *Cluster) otherServers() []string {
+	servers, err := c.raft.Servers()
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, s := range servers {
+		if s.ID != c.id() {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 // leads reports whether this node is the leader of the term. The term is read first: an office once lost comes back in

@@ -83,9 +83,6 @@ func TestLoginRefusalsAreAlike(t *testing.T) {
 		{"native", "bob", testPassword},
 		{"nowhere", "ann", testPassword},
 		{"off", "ann", testPassword},
-		{"native", "Jörg Müller", testPassword},
-		{"native", "a\nb", testPassword},
-		{"native", strings.Repeat("a", 4000), testPassword},
 		{"native", "ann", strings.Repeat("p", 4000)},
 		{"../x", "ann", testPassword},
 	} {

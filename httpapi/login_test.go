@@ -50,11 +50,12 @@ func TestNamesThatNobodyCanHave(t *testing.T) {
 		`{"username":"änn","password":"correct horse"}`,
 		`{"username":"ann,admin","password":"correct horse"}`,
 		`{"username":"ann\r\nRemote-Groups: admin","password":"x"}`,
+		`{"username":"` + strings.Repeat("a", session.MaxName+1) + `","password":"x"}`,
 	} {
 		for _, realmName := range []string{"native", "nowhere"} {
 			a := f.send("POST", "/api/session?realmName="+realmName, jsonBody(body))
 			f.expect(a, 401, "invalid-credentials")
-			if !strings.Contains(a.body, session.ErrBadUserName.Message) {
+			if !strings.Contains(a.body, session.ErrBadUserName.Message) || a.get("Set-Cookie") != "" {
 				t.Errorf("%s in realm %s: %s", body, realmName, a.body)
 			}
 		}

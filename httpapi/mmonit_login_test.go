@@ -104,7 +104,7 @@ func TestMMonitLoginFailures(t *testing.T) {
 	var first string
 	for _, body := range []string{
 		"z_username=ann&z_password=wrong", "z_username=nobody&z_password=correct+horse", "z_username=svc&z_password=correct+horse",
-		"z_username=ann", "z_password=correct+horse", "", "z_username=ann%0d%0a&z_password=x", "z_username=%ff&z_password=%ff",
+		"z_username=ann", "z_password=correct+horse", "",
 	} {
 		a := f.send("POST", "/z_security_check", zCookie(z), formBody(body))
 		f.checkLoginPage(a, 401)

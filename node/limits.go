@@ -26,6 +26,10 @@ const (
 	FirstAdminTimeout = 10 * time.Second
 	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
 	DrainTimeout = 20 * time.Second
+	// CloseTimeout is how long a node that has failed or was drained may take to close; then the process ends as it is.
+	// With DrainTimeout it stays under the same 30 s. Whatever Close is still waiting for by then it would report as an
+	// error anyway, or wait for without a limit: the disk.
+	CloseTimeout = 5 * time.Second
 	// SecondSignal is how long after the first a signal still means the same stop; later it ends the process at once.
 	SecondSignal = time.Second
 	// DrainNotice is how long a node goes on taking requests after it has begun to say that it is not ready: enough for

@@ -57,8 +57,7 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	if cfg.ClusterKeyFile == "" {
 		log.Warn("no --cluster-key-file: using the public development key, so other nodes are heard on loopback only")
 	}
-	err = a.attend(ctx, node, password, signals)
-	return errors.Join(err, node.Close())
+	return a.finish(node, node.log, a.attend(ctx, node, password, signals))
 }
 
 // attend announces the node once it is ready, and stops it in good order at the first signal. A second one ends the
@@ -87,8 +86,8 @@ func (a *app) attend(ctx context.Context, node *Node, password adminPassword, si
 }
 
 // drain gives a stop in good order DrainTimeout. A stop that took longer, or found nobody to hand over to, is still the
-// stop that was asked for.
-func (a *app) drain(node drainer, log *slog.Logger, signals <-chan os.Signal) error {
+// stop that was asked for; one in which the node failed is not.
+func (a *app) drain(node stoppable, log *slog.Logger, signals <-chan os.Signal) error {
 	log.Info("stopping: requests under way are finished", "within", DrainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 	defer cancel()
@@ -100,7 +99,10 @@ func (a *app) drain(node drainer, log *slog.Logger, signals <-chan os.Signal) er
 			if err != nil {
 				log.Warn("the stop was not as orderly as it should be", "error", err)
 			}
-			return nil
+			return failure(node)
+		case <-node.Done():
+			// It has nothing to hand over any more. What Drain still does ends with its context, beside Close.
+			return node.Err()
 		case <-signals:
 			// A terminal's Ctrl-C reaches a runner and its processes, and the runner then signals them once more: that
 			// is one wish. Whoever signals again later does not want to wait for anything.
@@ -112,12 +114,51 @@ func (a *app) drain(node drainer, log *slog.Logger, signals <-chan os.Signal) er
 	}
 }
 
-// drainer is what drain needs of a Node.
-type drainer interface {
-	Drain(ctx context.Context) error
+// finish closes a node that is to run no longer, whatever the reason, and returns how the process ends. A disk that
+// does not answer would hold Close up for ever; a process that lingers is not started again by whoever watches it.
+func (a *app) finish(node stoppable, log *slog.Logger, reason error) error {
+	closed := make(chan error, 1)
+	go func() { closed <- node.Close() }()
+	limit := time.NewTimer(CloseTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-closed:
+		if reason == nil {
+			reason = failure(node)
+		}
+		return errors.Join(reason, err)
+	case <-limit.C:
+		if reason == nil {
+			reason = failure(node)
+		}
+		log.Error("the node can't be closed, perhaps for a disk that does not answer: ending the process", "waited", CloseTimeout, "reason", reason)
+		a.exit(exitFailed)
+		return errors.Join(reason, errNotClosed)
+	}
 }
 
-var _ drainer = (*Node)(nil)
+// errNotClosed is for an exit that returns.
+var errNotClosed = errors.New("the node could not be closed in time")
+
+// failure returns why the node can't go on; nil: it could.
+func failure(node stoppable) error {
+	select {
+	case <-node.Done():
+		return node.Err()
+	default:
+		return nil
+	}
+}
+
+// stoppable is what a stop needs of a Node.
+type stoppable interface {
+	Drain(ctx context.Context) error
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+var _ stoppable = (*Node)(nil)
 
 // clusterKey reads the cluster's secret, or takes the development key, which Validate keeps on loopback.
 func (a *app) clusterKey(cfg *Config) (wire.ClusterKey, error) {

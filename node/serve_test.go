@@ -12,12 +12,32 @@ import (
 	"time"
 )
 
-// stuck is a node whose requests never end by themselves.
-type stuck struct{}
+// stuck is a node whose requests never end by themselves. Its disk hangs until it is released, if there is anything to
+// release, and closing done fails it.
+type stuck struct {
+	done, disk chan struct{}
+	drained    bool // Drain returns at once
+}
 
-func (stuck) Drain(ctx context.Context) error {
+var errStalled = errors.New("the disk takes too long")
+
+func (s stuck) Drain(ctx context.Context) error {
+	if s.drained {
+		return nil
+	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+func (s stuck) Done() <-chan struct{} { return s.done }
+
+func (s stuck) Err() error { return errStalled }
+
+func (s stuck) Close() error {
+	if s.disk != nil {
+		<-s.disk
+	}
+	return nil
 }
 
 func TestSecondSignalExitsAtOnce(t *testing.T) {
@@ -53,6 +73,71 @@ func TestDrainIsBounded(t *testing.T) {
 			t.Errorf("a stop that took too long: %v", err)
 		}
 	})
+}
+
+// TestFailureDuringDrain: a stop in which the node fails is no clean stop, and waits for nothing more.
+func TestFailureDuringDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &app{exit: func(code int) { t.Errorf("exit %d", code) }}
+		node := stuck{done: make(chan struct{})}
+		time.AfterFunc(DrainTimeout/2, func() { close(node.done) })
+		begun := time.Now()
+		if err := a.drain(node, slog.New(slog.DiscardHandler), nil); !errors.Is(err, errStalled) {
+			t.Errorf("a failure during the stop: %v", err)
+		}
+		if took := time.Since(begun); took != DrainTimeout/2 {
+			t.Errorf("took %v", took)
+		}
+
+		node.drained = true // it has failed, and there was nothing left to drain: in whichever order the two are seen
+		for range 20 {
+			if err := a.drain(node, slog.New(slog.DiscardHandler), nil); !errors.Is(err, errStalled) {
+				t.Fatalf("a failure at the end of the stop: %v", err)
+			}
+		}
+	})
+}
+
+func TestFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		a := &app{exit: func(code int) { t.Errorf("exit %d", code) }}
+		if err := a.finish(stuck{}, log, nil); err != nil {
+			t.Errorf("a clean stop: %v", err)
+		}
+		if err := a.finish(stuck{}, log, errStalled); !errors.Is(err, errStalled) {
+			t.Errorf("the reason is lost: %v", err)
+		}
+		node := stuck{done: make(chan struct{}), disk: make(chan struct{})}
+		time.AfterFunc(CloseTimeout-1, func() {
+			close(node.done)
+			close(node.disk)
+		})
+		if err := a.finish(node, log, nil); !errors.Is(err, errStalled) {
+			t.Errorf("a failure while the node was closed: %v", err)
+		}
+	})
+}
+
+// TestCloseIsBounded: a node whose disk hangs does not keep its process.
+func TestCloseIsBounded(t *testing.T) {
+	for name, reason := range map[string]error{"failed": errStalled, "drained": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			exited := -1
+			var out strings.Builder
+			a := &app{exit: func(code int) { exited = code }}
+			node := stuck{disk: make(chan struct{})}
+			defer close(node.disk)
+			begun := time.Now()
+			err := a.finish(node, slog.New(slog.NewTextHandler(&out, nil)), reason)
+			if took := time.Since(begun); took != CloseTimeout || exited != exitFailed || err == nil {
+				t.Errorf("%s: exit %d after %v, %v", name, exited, took, err)
+			}
+			if text := out.String(); !strings.Contains(text, "level=ERROR") || reason != nil && !strings.Contains(text, reason.Error()) {
+				t.Errorf("%s: logged %q", name, text)
+			}
+		})
+	}
 }
 
 func TestGreeting(t *testing.T) {

@@ -18,6 +18,12 @@ type Config struct {
 	Dir       string
 	Ephemeral bool
 	Stores    *Stores
+	// First is the first configuration of a cluster that this node has decided to begin; empty: it has not. A node
+	// without log and snapshots writes it before it starts, as Bootstrap would have: so what a crash has cut short is
+	// completed, and a vote that was given meanwhile is no obstacle. With a log or a snapshot it is ignored. It must be
+	// the very configuration that was decided on, the same in every start and on every node that begins the cluster,
+	// and this node a voter in it: two that differ make two clusters.
+	First []Server
 	// Layer connects the members. Open owns it from the call on, even if it fails. Its Addr is the advertised
 	// address, as other members dial it.
 	Layer raft.StreamLayer

@@ -21,8 +21,12 @@ var (
 // Why a node could not be opened or started.
 var (
 	ErrBootstrapped = errors.New("the node has state already: a cluster is bootstrapped only once")
-	ErrLocked       = errors.New("the data directory is in use by another process")
-	ErrDamaged      = errors.New("the data directory is damaged: remove it and let the node join again as a new one")
+	// ErrHalfBootstrapped: the node has a term, which it keeps over restarts, but neither log nor configuration. A crash
+	// came into its Bootstrap, or it has voted for another member. Only a start with Config.First gets it further, or a
+	// leader that adds it.
+	ErrHalfBootstrapped = errors.New("the node has a term but no configuration, a bootstrap was cut short: start the node again")
+	ErrLocked           = errors.New("the data directory is in use by another process")
+	ErrDamaged          = errors.New("the data directory is damaged: remove it and let the node join again as a new one")
 )
 
 // Why a node gave up while it ran; handed to Config.OnFatal.

@@ -17,20 +17,20 @@ func (n *Node) HasState() bool {
 
 // Bootstrap makes the first configuration of a new cluster; the node itself must be a voter in it. Exactly one node
 // of a cluster may do it, or several with the identical configuration. ErrBootstrapped: this node has state.
+// ErrHalfBootstrapped: it has a term and nothing else; started again with these servers as Config.First it goes on.
 func (n *Node) Bootstrap(servers []Server) error {
-	var configuration raft.Configuration
-	for _, s := range servers {
-		suffrage := raft.Nonvoter
-		if s.Voter {
-			suffrage = raft.Voter
-		}
-		configuration.Servers = append(configuration.Servers, raft.Server{
-			Suffrage: suffrage, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Addr),
-		})
-	}
 	return n.ask(context.Background(), "bootstrap", func() error {
-		return n.raft.BootstrapCluster(configuration).Error()
+		err := n.raft.BootstrapCluster(configurationOf(servers)).Error()
+		if errors.Is(err, raft.ErrCantBootstrap) && n.unconfigured() {
+			return ErrHalfBootstrapped
+		}
+		return err
 	})
+}
+
+func (n *Node) unconfigured() bool {
+	servers, err := n.Servers()
+	return err == nil && len(servers) == 0
 }
 
 // Servers returns the latest configuration in the log, which may not be committed yet.
@@ -108,8 +108,11 @@ func questionError(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, raft.ErrCantBootstrap) {
+	switch {
+	case errors.Is(err, raft.ErrCantBootstrap):
 		return ErrBootstrapped
+	case errors.Is(err, ErrHalfBootstrapped):
+		return err
 	}
 	for _, known := range []error{
 		raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout,

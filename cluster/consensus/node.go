@@ -107,6 +107,11 @@ func (n *Node) open() error {
 		return err
 	}
 	n.disk = disk
+	conf := n.cfg.library(n.logger)
+	// Before the log is scanned, which counts the entry, and on the stores themselves: a failure ends Open.
+	if err := writeFirst(conf, disk, n.cfg.First); err != nil {
+		return fmt.Errorf("write first configuration: %w", err)
+	}
 	n.snapshots = newSnapshotStore(disk.snapshots, n.halted)
 	n.log = newLogStore(disk.log, n.cfg, n.fail)
 	if err := n.log.scan(n.snapshots); err != nil {
@@ -127,7 +132,7 @@ func (n *Node) open() error {
 		Timeout:               transportTimeout,
 	})
 	n.transport.TimeoutScale = timeoutScale
-	r, err := raft.NewRaft(n.cfg.library(n.logger), n.fsm, n.log, disk.stable, n.snapshots, n.transport)
+	r, err := raft.NewRaft(conf, n.fsm, n.log, disk.stable, n.snapshots, n.transport)
 	if err != nil {
 		// The library only logs what is wrong with a snapshot.
 		if problem := cmp.Or(n.snapshots.problem, n.fsm.problem); problem != nil {

@@ -10,7 +10,7 @@ import (
 	"cloakroom/cluster/wire"
 )
 
-// KindTime asks the leader for cluster time. Answer: 8 bytes, Unix milliseconds.
+// KindTime asks a node for cluster time; one that does not know it refuses. Answer: 8 bytes, Unix milliseconds.
 const KindTime wire.Kind = 48
 
 // Clock is this node's estimate of cluster time. It never shows less than the machine's clock.
@@ -20,7 +20,8 @@ type Clock struct {
 	mu     sync.Mutex
 	base   session.Time // cluster time at the moment at
 	at     time.Time    // with its monotonic reading
-	synced bool         // base came from a leader, or this node led; else it is the wall clock of a cold start
+	last   session.Time // the latest time that was shown: it never goes back
+	synced bool         // base came from a node that knew, or this node led; else it is the wall clock of a cold start
 }
 
 // NewClock makes a clock that shows the wall clock until it hears from a leader.
@@ -31,19 +32,72 @@ func NewClock(machine func() session.Time) *Clock {
 
 // Now returns the estimate.
 func (c *Clock) Now() session.Time {
+	applied := c.machine() // before the lock: it takes the machine's
 	c.mu.Lock()
-	now := c.base.Add(time.Since(c.at))
-	c.mu.Unlock()
-	return max(now, c.machine())
+	defer c.mu.Unlock()
+	at := time.Now()
+	now := c.base.Add(at.Sub(c.at))
+	if applied > now {
+		// Go on from there: to wait until this estimate has come as far would stop cluster time.
+		c.base, c.at, now = applied, at, applied
+	}
+	c.last = max(c.last, now)
+	return c.last
 }
 
-// Lead fixes the estimate when this node becomes leader: from then on it is cluster time. A node that never heard of
-// another leader's time goes on from its wall clock, but never back behind the machine.
-func (c *Clock) Lead() {
+// Stamp returns the time for an entry; false means that this node does not know cluster time yet, and must not propose.
+func (c *Clock) Stamp() (session.Time, bool) {
+	if !c.Synced() {
+		return 0, false
+	}
+	return c.Now(), true
+}
+
+// Lead fixes the estimate when this node becomes leader: from then on it is cluster time. A node that has not heard it
+// yet asks the others first. Only when none of them knows it either, at a cold start, it goes on from its wall clock,
+// but never back behind the machine.
+func (c *Clock) Lead(ctx context.Context, others []string, peers Peers) {
+	if !c.Synced() {
+		c.askAll(ctx, others, peers)
+	}
 	now := c.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.base, c.at, c.synced = now, time.Now(), true
+}
+
+// askAll takes the highest of the others' estimates.
+func (c *Clock) askAll(ctx context.Context, others []string, peers Peers) {
+	ctx, cancel := context.WithTimeout(ctx, SyncTimeout)
+	defer cancel()
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	for _, id := range others {
+		group.Go(func() {
+			told, roundTrip, err := askTime(ctx, id, peers)
+			if err != nil {
+				return // it does not know, or does not answer
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if told.Add(roundTrip/2) > c.Now() || !c.Synced() {
+				c.heard(told, roundTrip)
+			}
+		})
+	}
+	group.Wait()
+}
+
+func askTime(ctx context.Context, id string, peers Peers) (told session.Time, roundTrip time.Duration, err error) {
+	start := time.Now()
+	answer, err := peers.Call(ctx, id, KindTime, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(answer) != 8 {
+		return 0, 0, session.ErrBadEncoding
+	}
+	return session.Time(binary.BigEndian.Uint64(answer)), time.Since(start), nil
 }
 
 // Synced reports whether the estimate rests on a leader's time.
@@ -53,10 +107,17 @@ func (c *Clock) Synced() bool {
 	return c.synced
 }
 
-// heard takes the leader's time, read half a round trip before now.
+// heard takes another node's time, read half a round trip before now. An answer that took long says less than what is
+// known already. A first one replaces the wall clock, whatever that has shown.
 func (c *Clock) heard(told session.Time, roundTrip time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.synced && roundTrip > MaxRoundTrip {
+		return
+	}
+	if !c.synced {
+		c.last = 0
+	}
 	c.base, c.at, c.synced = told.Add(roundTrip/2), time.Now(), true
 }
 
@@ -72,13 +133,17 @@ type Peers interface {
 	Handle(kind wire.Kind, h wire.Handler)
 }
 
-// ServeTime answers other nodes' questions for the time, as leader.
-func (c *Clock) ServeTime(log Log, peers Peers) {
+// ErrNotSynced refuses a question for the time: this node does not know it yet.
+var ErrNotSynced = &session.Error{Code: "not-synced", Message: "this node does not know cluster time yet"}
+
+// Serve answers other nodes' questions for the time.
+func (c *Clock) Serve(peers Peers) {
 	peers.Handle(KindTime, func(context.Context, wire.Peer, []byte) ([]byte, error) {
-		if !log.IsLeader() || !c.Synced() {
-			return nil, errNotLeader
+		now, ok := c.Stamp()
+		if !ok {
+			return nil, ErrNotSynced
 		}
-		return binary.BigEndian.AppendUint64(nil, uint64(c.Now())), nil
+		return binary.BigEndian.AppendUint64(nil, uint64(now)), nil
 	})
 }
 
@@ -90,10 +155,9 @@ func (c *Clock) Sync(ctx context.Context, log Log, peers Peers) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, SyncTimeout)
 	defer cancel()
-	start := time.Now()
-	answer, err := peers.Call(ctx, leader, KindTime, nil)
-	if err != nil || len(answer) != 8 || log.IsLeader() {
+	told, roundTrip, err := askTime(ctx, leader, peers)
+	if err != nil || log.IsLeader() {
 		return // the estimate goes on by itself; the next question comes soon
 	}
-	c.heard(session.Time(binary.BigEndian.Uint64(answer)), time.Since(start))
+	c.heard(told, roundTrip)
 }

@@ -8,11 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/session"
 )
-
-var errNotLeader = consensus.ErrNotLeader
 
 // Do proposes a command.
 type Do func(ctx context.Context, cmd session.Command) (session.Result, error)
@@ -57,16 +54,14 @@ type Keeper struct {
 func New(cfg Config) *Keeper {
 	k := &Keeper{cfg: cfg, uses: newUses()}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	cfg.Clock.ServeTime(cfg.Log, cfg.Peers)
+	cfg.Clock.Serve(cfg.Peers)
 	return k
 }
 
 // Open starts touching and following cluster time.
 func (k *Keeper) Open() {
 	k.group.Go(func() { every(k.ctx, Granularity(k.cfg.Idle), k.Flush) })
-	k.group.Go(func() {
-		k.follow()
-	})
+	k.group.Go(k.follow)
 }
 
 // Close stops and waits. Call Flush before it, so that no use is lost.

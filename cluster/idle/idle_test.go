@@ -68,9 +68,28 @@ func TestClock(t *testing.T) {
 			s.leader, s.told = "l", 1000
 			c.Sync(context.Background(), s, s)
 			s.leads = true
-			c.Lead()
+			c.Lead(context.Background(), []string{"other"}, s)
 			time.Sleep(time.Minute)
 		}, func() session.Time { return session.Time(1000).Add(time.Minute) }},
+		{"a new leader that knows nothing asks the others", func(s *station, _ *session.Time, c *Clock) {
+			s.leads, s.told = true, wall().Add(-2*time.Hour)
+			c.Lead(context.Background(), []string{"other"}, s)
+		}, func() session.Time { return wall().Add(-2 * time.Hour) }},
+		{"a cold start: the others know nothing", func(s *station, _ *session.Time, c *Clock) {
+			s.leads, s.fail = true, ErrNotSynced
+			c.Lead(context.Background(), []string{"other"}, s)
+		}, wall},
+		{"it goes on from a machine that is ahead", func(_ *station, machine *session.Time, c *Clock) {
+			*machine = wall().Add(time.Hour)
+			c.Now()
+			time.Sleep(time.Minute)
+		}, func() session.Time { return wall().Add(time.Hour) }},
+		{"a slow answer does not correct", func(s *station, _ *session.Time, c *Clock) {
+			s.leader, s.told = "l", 1000
+			c.Sync(context.Background(), s, s)
+			s.told, s.delay = 5000, 2*MaxRoundTrip
+			c.Sync(context.Background(), s, s)
+		}, func() session.Time { return session.Time(1000).Add(2 * MaxRoundTrip) }},
 		{"a leader asks nobody", func(s *station, _ *session.Time, c *Clock) {
 			s.leads, s.leader, s.told = true, "me", 1000
 			c.Sync(context.Background(), s, s)
@@ -90,16 +109,18 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// A leader that has not led or heard of another one's time yet has nothing to tell.
-func TestTimeIsToldByTheLeaderOnly(t *testing.T) {
+// A node that has not led or heard of cluster time yet has nothing to tell, and stamps nothing.
+func TestUnknownTimeIsNotTold(t *testing.T) {
 	s := &station{}
 	clock := NewClock(func() session.Time { return 0 })
-	clock.ServeTime(s, s)
-	if _, err := s.handler(t.Context(), wire.Peer{}, nil); !errors.Is(err, errNotLeader) {
-		t.Fatalf("error %v, want %v", err, errNotLeader)
+	clock.Serve(s)
+	if _, err := s.handler(t.Context(), wire.Peer{}, nil); !errors.Is(err, ErrNotSynced) {
+		t.Fatalf("error %v, want %v", err, ErrNotSynced)
 	}
-	s.leads = true
-	clock.Lead()
+	if _, ok := clock.Stamp(); ok {
+		t.Fatal("a node that does not know the time stamps entries")
+	}
+	clock.Lead(t.Context(), nil, s)
 	answer, err := s.handler(t.Context(), wire.Peer{}, nil)
 	if err != nil || len(answer) != 8 {
 		t.Fatalf("answer %x, %v", answer, err)

@@ -20,8 +20,10 @@ const (
 	// SyncInterval is how often a node asks the leader for cluster time. Two clocks drift apart by less than a
 	// millisecond in it.
 	SyncInterval = 5 * time.Second
-	// SyncTimeout bounds the question; a slower answer would say too little.
-	SyncTimeout = time.Second
+	// SyncTimeout bounds the question, and with it how much longer an election takes at a cold start.
+	SyncTimeout = 500 * time.Millisecond
+	// MaxRoundTrip is how long an answer may have taken that corrects an estimate: half of it is the error.
+	MaxRoundTrip = 100 * time.Millisecond
 	// shards of the table of uses: lookups on all cores write to it.
 	shards = 256
 )

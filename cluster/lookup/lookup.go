@@ -96,7 +96,7 @@ func (r *Reader) Establish(ctx context.Context, level Level) error {
 		return nil
 	}
 	r.quorum.Add(1)
-	for {
+	for begun := time.Now(); ; {
 		index, err := r.ask.get(ctx)
 		if err == nil {
 			if err := r.log.WaitApplied(ctx, index); err != nil {
@@ -104,13 +104,19 @@ func (r *Reader) Establish(ctx context.Context, level Level) error {
 			}
 			return nil
 		}
-		// A round may have failed because the leader changed meanwhile: as long as the caller waits, ask the next one.
+		if time.Since(begun) > LeaderWait {
+			return err
+		}
+		// A round may have failed because the leader changed meanwhile: ask the next one.
 		pause := time.NewTimer(RetryPause)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
 			return err
+		case <-r.ask.ctx.Done():
+			pause.Stop()
+			return wire.ErrNoLeader
 		}
 	}
 }

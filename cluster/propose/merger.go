@@ -12,14 +12,14 @@ import (
 // merger is the leader's half: it makes one log entry of what has arrived from all nodes.
 type merger struct {
 	log   Log
-	now   func() session.Time
+	now   func() (session.Time, bool)
 	queue chan *call
 	slots chan struct{} // one for each entry in flight
 	ended chan struct{} // closed when run has returned: what is queued then is never proposed
 	stats *counters
 }
 
-func newMerger(log Log, now func() session.Time, stats *counters) *merger {
+func newMerger(log Log, now func() (session.Time, bool), stats *counters) *merger {
 	return &merger{
 		log: log, now: now, stats: stats,
 		queue: make(chan *call, MaxMergeQueue),
@@ -81,7 +81,11 @@ func (m *merger) run(ctx context.Context) {
 }
 
 func (m *merger) propose(ctx context.Context, batch []*call) (consensus.Future, error) {
-	entry := session.Entry{Stamp: m.now(), Commands: make([]session.Command, len(batch))}
+	stamp, known := m.now()
+	if !known {
+		return nil, consensus.ErrNotLeader
+	}
+	entry := session.Entry{Stamp: stamp, Commands: make([]session.Command, len(batch))}
 	size := 16
 	for i, c := range batch {
 		entry.Commands[i] = c.cmd

@@ -34,7 +34,7 @@ type Peers interface {
 type Config struct {
 	Log   Log
 	Peers Peers
-	Now   func() session.Time // cluster time: stamps entries
+	Now   func() (session.Time, bool) // cluster time, which stamps entries; false: not known yet, so nothing is proposed
 }
 
 // Stats counts since the start.
@@ -121,6 +121,11 @@ func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result,
 	case <-ctx.Done():
 		if c.giveUp() {
 			return session.Result{}, 0, wire.ErrTimeout
+		}
+		select {
+		case o := <-c.done: // both at the same moment
+			return p.answer(ctx, o)
+		default:
 		}
 		p.stats.unknown.Add(1)
 		return session.Result{}, 0, ErrOutcomeUnknown

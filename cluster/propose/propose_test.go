@@ -127,7 +127,7 @@ func (l *fakeLink) Call(ctx context.Context, _ string, _ wire.Kind, body []byte)
 
 func newPair(t *testing.T) *pair {
 	p := &pair{log: &fakeLog{lead: true}, link: &fakeLink{}}
-	now := func() session.Time { return 1 }
+	now := func() (session.Time, bool) { return 1, true }
 	p.leader = New(Config{Log: p.log, Peers: p.link, Now: now})
 	p.follower = New(Config{Log: remoteLog{p.log}, Peers: &noHandler{p.link}, Now: now})
 	p.leader.Open()
@@ -323,6 +323,6 @@ func TestCloseRefusesWhatIsQueued(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, wire.ErrNoLeader)
 			}
 		}
-		p.follower = New(Config{Log: p.log, Peers: &noHandler{p.link}, Now: func() session.Time { return 1 }}) // for the cleanup
+		p.follower = New(Config{Log: p.log, Peers: &noHandler{p.link}, Now: func() (session.Time, bool) { return 1, true }}) // for the cleanup
 	})
 }

@@ -3,6 +3,7 @@ package roster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -40,10 +41,10 @@ func (f *former) step(ctx context.Context, members []gossip.Member) {
 	held := record.Promise
 	switch {
 	case held == nil:
-		if stable && servers[0].ID == r.cfg.Self.ID {
+		if stable && len(servers) > 0 && servers[0].ID == r.cfg.Self.ID {
 			proposal, err := r.promiser.propose(servers)
 			if err != nil {
-				r.cfg.Logger.Error("first configuration not proposed", "error", err)
+				f.saved(err)
 				return
 			}
 			f.complete(ctx, proposal, stable)
@@ -82,21 +83,21 @@ func (f *former) complete(ctx context.Context, p Proposal, stable bool) {
 	}
 }
 
-// giveWay withdraws this node's proposal: its own promise goes last, when everybody has released theirs. A request to
-// release may arrive late, so a proposal that was once withdrawn is never completed, on disk before anybody is asked.
+// giveWay withdraws this node's proposal: its own promise goes last, when another node has released its one. A request
+// to release may arrive late, so a proposal that was once withdrawn is never completed, on disk before anybody is asked.
 func (f *former) giveWay(ctx context.Context, p Proposal) {
 	r := f.roster
 	if err := r.promiser.withdraw(p); err != nil {
-		r.cfg.Logger.Error("proposed first configuration not withdrawn", "error", err)
+		f.saved(err)
 		return
 	}
-	if errs := f.askAll(ctx, KindRelease, p, p.Proposer); len(errs) > 0 {
+	// One release is enough: without that node nobody can complete the bootstrap in this one's place. Who still holds
+	// the promise takes this node's next proposal for its release.
+	if errs := f.askAll(ctx, KindRelease, p, p.Proposer); len(errs) > 0 && len(errs) >= len(p.Servers)-1 {
 		r.cfg.Logger.Warn("proposed first configuration not withdrawn yet, will be tried again", "error", errors.Join(errs...))
 		return
 	}
-	if err := r.promiser.release(p); err != nil {
-		r.cfg.Logger.Error("own promise not released", "error", err)
-	}
+	f.saved(r.promiser.release(p))
 }
 
 // watch waits for the proposer, and completes the bootstrap in its place when it is gone.
@@ -107,6 +108,7 @@ func (f *former) watch(ctx context.Context, p Proposal, members []gossip.Member)
 	switch {
 	case alive:
 		f.gone = time.Time{}
+		f.confirm(ctx, p)
 		return
 	case f.gone.IsZero():
 		f.gone = time.Now()
@@ -116,32 +118,73 @@ func (f *former) watch(ctx context.Context, p Proposal, members []gossip.Member)
 	}
 	r := f.roster
 	if err := r.promiser.lock(p); err != nil {
-		r.cfg.Logger.Error("promise not locked", "error", err)
+		f.saved(err)
 		return
 	}
 	if errs := f.askAll(ctx, KindLock, p, p.Proposer); len(errs) > 0 {
+		if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, ErrWithdrawn) }) {
+			f.saved(r.promiser.abandon(p))
+			return
+		}
 		r.cfg.Logger.Warn("bootstrap not taken over yet, will be tried again", "error", errors.Join(errs...))
 		return
 	}
 	f.bootstrap(p)
 }
 
+// confirm asks the proposer whether its proposal still stands. It may have withdrawn it while this node was out of reach.
+// A locked promise is kept all the same: others may have completed the bootstrap by it.
+func (f *former) confirm(ctx context.Context, p Proposal) {
+	if _, err := ask[bool](ctx, f.roster, p.Proposer, KindConfirm, p); errors.Is(err, ErrWithdrawn) {
+		f.saved(f.roster.promiser.release(p))
+	}
+}
+
+// saved passes refusals over: the next step sees what has come in between. A record that can't be saved ends the node,
+// since it can promise nothing.
+func (f *former) saved(err error) {
+	if err != nil && !refusal(err) {
+		f.roster.cfg.OnFatal(err)
+	}
+}
+
 // bootstrap stores the first configuration. Several nodes may do so, with the identical one.
 func (f *former) bootstrap(p Proposal) {
 	r := f.roster
 	if err := r.promiser.bootstrapped(); err != nil {
-		r.cfg.Logger.Error("bootstrap not recorded", "error", err)
+		f.saved(err)
 		return
 	}
-	servers := make([]consensus.Server, len(p.Servers))
-	for i, s := range p.Servers {
+	for _, s := range p.Servers {
 		r.cfg.Book.SetNew(s.ID, s.Peer)
-		servers[i] = consensus.Server{ID: s.ID, Addr: s.ID, Voter: true}
 	}
-	r.cfg.Logger.Info("bootstrapping the cluster", "servers", len(servers))
-	if err := r.cfg.Raft.Bootstrap(servers); err != nil {
+	r.cfg.Logger.Info("bootstrapping the cluster", "servers", len(p.Servers))
+	err := r.cfg.Raft.Bootstrap(p.servers())
+	if err != nil && !errors.Is(err, consensus.ErrBootstrapped) { // another one that completes it was quicker
 		r.cfg.OnFatal(err)
 	}
+}
+
+// Decided returns the first configuration that this node has decided to store, if it has: every server had promised it.
+// The process may have ended in the middle of that; nil: nothing was decided here.
+func Decided(store Store) ([]consensus.Server, error) {
+	record, err := store.Load()
+	if err != nil {
+		return nil, fmt.Errorf("load bootstrap record: %w", err)
+	}
+	if !record.Bootstrapper || record.Promise == nil {
+		return nil, nil
+	}
+	return record.Promise.servers(), nil
+}
+
+// servers returns the proposal as raft's configuration. A server's address there is its id.
+func (p Proposal) servers() []consensus.Server {
+	servers := make([]consensus.Server, len(p.Servers))
+	for i, s := range p.Servers {
+		servers[i] = consensus.Server{ID: s.ID, Addr: s.ID, Voter: true}
+	}
+	return servers
 }
 
 // askAll asks all servers but this node and the one to skip, and returns the errors of those that did not agree.
@@ -194,6 +237,17 @@ func (r *Roster) serveRelease(_ context.Context, from wire.Peer, body []byte) ([
 	}
 	if err := r.promiser.release(p); err != nil {
 		return nil, err
+	}
+	return encode(true)
+}
+
+func (r *Roster) serveConfirm(_ context.Context, _ wire.Peer, body []byte) ([]byte, error) {
+	p, err := decode[Proposal](body)
+	if err != nil {
+		return nil, err
+	}
+	if r.promiser.current().withdrawn(p) {
+		return nil, ErrWithdrawn
 	}
 	return encode(true)
 }

@@ -16,12 +16,12 @@ import (
 // the leader names the one that is.
 func (r *Roster) announce(ctx context.Context, to string) {
 	r.mu.Lock()
-	due := !r.placed || time.Since(r.announced) >= AnnounceInterval
+	due, admitted := !r.placed || time.Since(r.announced) >= AnnounceInterval, r.admitted
 	r.mu.Unlock()
 	if to == "" || !due {
 		return
 	}
-	message := announcement{Member: r.cfg.Self, HasState: r.hasState(), Applied: r.cfg.Raft.Applied()}
+	message := announcement{Member: r.cfg.Self, Admitted: admitted, Applied: r.cfg.Raft.Applied()}
 	w, err := r.announceTo(ctx, to, message)
 	if err == nil && !w.Accepted && w.LeaderID != "" {
 		r.cfg.Book.SetNew(w.LeaderID, w.LeaderPeer)
@@ -44,8 +44,15 @@ func (r *Roster) announce(ctx context.Context, to string) {
 		r.cfg.OnFatal(err)
 		return
 	}
+	if !admitted {
+		if err := r.cfg.OnAdmitted(); err != nil {
+			r.cfg.OnFatal(err)
+			return
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.admitted = true
 	if !r.placed && (w.Voter || r.cfg.Self.ReadReplica) {
 		r.cfg.Logger.Info("member of the cluster", "cluster", w.ClusterID, "voter", w.Voter)
 		r.placed = true
@@ -92,7 +99,10 @@ func (r *Roster) welcome(ctx context.Context, a announcement) (welcome, error) {
 		if w.Voter, err = r.place(ctx, a); err != nil {
 			return err
 		}
-		return r.enrol(ctx, a.Member)
+		if err := r.enrol(ctx, a.Member); err != nil {
+			return err
+		}
+		return r.strike(ctx)
 	})
 	if err != nil {
 		return welcome{}, err
@@ -109,8 +119,8 @@ func (r *Roster) place(ctx context.Context, a announcement) (voter bool, err err
 	id := a.Member.ID
 	i := slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == id })
 	switch {
-	case i < 0 && a.HasState:
-		return false, ErrRemoved
+	case i < 0 && a.Admitted:
+		return false, r.refuse(ctx, id)
 	case i < 0:
 		if err := r.replace(ctx, a.Member, servers); err != nil {
 			return false, err
@@ -119,27 +129,52 @@ func (r *Roster) place(ctx context.Context, a announcement) (voter bool, err err
 		return false, r.cfg.Raft.AddNonvoter(ctx, id, id)
 	case servers[i].Voter:
 		return true, nil
-	case a.Member.ReadReplica || a.Applied+CaughtUp < r.cfg.Raft.CommitIndex():
+	case a.Member.ReadReplica || a.Applied == 0 || a.Applied+CaughtUp < r.cfg.Raft.CommitIndex():
 		return false, nil
 	}
 	r.cfg.Logger.Info("node has caught up and becomes a voter", "member", a.Member.Name, "id", id)
 	return true, r.cfg.Raft.AddVoter(ctx, id, id)
 }
 
+// refuse tells a node that it was removed. A configuration that lacks it may be an old one, so a command has to go
+// through first: it proves that this node leads, and that what it sees is committed.
+func (r *Roster) refuse(ctx context.Context, id string) error {
+	if _, err := r.cfg.Do(ctx, &session.Tick{}); err != nil {
+		return err
+	}
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil || !r.cfg.Raft.IsLeader() || slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == id }) {
+		return wire.ErrNoLeader
+	}
+	return ErrRemoved
+}
+
+// member returns the roster's entry of a node.
+func (r *Roster) member(id string) (m session.Member) {
+	r.cfg.Raft.Read(func(machine *session.Machine) { m, _ = machine.Member(id) })
+	return m
+}
+
+// here asks a node whether it is there: gossip's word alone takes no vote away.
+func (r *Roster) here(ctx context.Context, id string) bool {
+	ctx, cancel := context.WithTimeout(ctx, HereTimeout)
+	defer cancel()
+	_, err := r.cfg.Peers.Call(ctx, id, KindHere, nil)
+	return err == nil
+}
+
 // replace takes out the servers of the same name: the new node's data directory was lost, and its former id with it.
-// One that gossip sees alive keeps its place, and the new node is refused.
+// One that gossip sees alive, or that answers, keeps its place, and the new node is refused.
 func (r *Roster) replace(ctx context.Context, m session.Member, servers []consensus.Server) error {
 	alive := make(map[string]bool)
 	for _, g := range r.cfg.Gossip.Members() {
 		alive[g.ID] = g.State == gossip.StateAlive
 	}
 	for _, s := range servers {
-		var known session.Member
-		r.cfg.Raft.Read(func(machine *session.Machine) { known, _ = machine.Member(s.ID) })
-		if known.Name != m.Name {
+		if r.member(s.ID).Name != m.Name {
 			continue
 		}
-		if alive[s.ID] {
+		if alive[s.ID] || r.here(ctx, s.ID) {
 			return ErrNameTaken
 		}
 		r.cfg.Logger.Info("a new node replaces a lost one", "member", m.Name, "lost", s.ID, "id", m.ID)
@@ -161,14 +196,44 @@ func (r *Roster) remove(ctx context.Context, id string) error {
 
 // enrol writes the node's entry of the roster when it has changed.
 func (r *Roster) enrol(ctx context.Context, m session.Member) error {
-	var known session.Member
-	r.cfg.Raft.Read(func(machine *session.Machine) { known, _ = machine.Member(m.ID) })
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if s.ID != m.ID && r.member(s.ID).Name == m.Name {
+			return ErrNameTaken
+		}
+	}
+	known := r.member(m.ID)
 	m.Joined = known.Joined
 	if known == m {
 		return nil
 	}
-	_, err := r.cfg.Do(ctx, &session.PutMember{Member: m})
+	_, err = r.cfg.Do(ctx, &session.PutMember{Member: m})
 	return err
+}
+
+// strike removes entries of the roster that no server has: what a removal left over that did not come to its end.
+func (r *Roster) strike(ctx context.Context) error {
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil {
+		return err
+	}
+	var left []string
+	r.cfg.Raft.Read(func(machine *session.Machine) {
+		for _, m := range machine.Members() {
+			if !slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == m.ID }) {
+				left = append(left, m.ID)
+			}
+		}
+	})
+	for _, id := range left {
+		if _, err := r.cfg.Do(ctx, &session.RemoveMember{ID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Leave takes this node out of the cluster for good: a leader hands over first. The last node of a cluster stays in.

@@ -12,6 +12,8 @@ const (
 	TakeoverAfter = 15 * time.Second
 	// AskTimeout bounds one question to one node.
 	AskTimeout = 2 * time.Second
+	// HereTimeout bounds the question whether a node that gossip has lost is there all the same.
+	HereTimeout = time.Second
 	// AnnounceInterval is how often a node in its place announces itself again: it heals a lost entry of the roster.
 	AnnounceInterval = 30 * time.Second
 	// CaughtUp is how many entries a node may lag behind when it is made a voter.

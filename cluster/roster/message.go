@@ -16,6 +16,8 @@ const (
 	KindPromise  wire.Kind = 34 // Proposal → empty
 	KindRelease  wire.Kind = 35 // Proposal → empty
 	KindLock     wire.Kind = 36 // Proposal → empty
+	KindConfirm  wire.Kind = 37 // to the proposer: does it still stand? Proposal → empty
+	KindHere     wire.Kind = 38 // are you there? Empty → empty
 )
 
 // messageVersion is the first byte of every message; what follows is msgpack. They are few and small.
@@ -24,7 +26,7 @@ const messageVersion = 1
 // announcement is what a node says of itself at its start.
 type announcement struct {
 	Member   session.Member
-	HasState bool
+	Admitted bool   // it was let in before: if the configuration does not have it, it was removed
 	Applied  uint64 // index that its machine has applied
 }
 

@@ -24,6 +24,9 @@ func (p Proposal) equal(q Proposal) bool {
 	return p.Proposer == q.Proposer && p.Attempt == q.Attempt && slices.Equal(p.Servers, q.Servers)
 }
 
+// voidBy reports whether q is a later proposal of the same node: it made none before it had withdrawn this one.
+func (p Proposal) voidBy(q Proposal) bool { return p.Proposer == q.Proposer && p.Attempt < q.Attempt }
+
 func (p Proposal) has(id string) bool {
 	return slices.ContainsFunc(p.Servers, func(s Server) bool { return s.ID == id })
 }
@@ -119,14 +122,17 @@ func (p *promiser) promise(q Proposal) error {
 	switch {
 	case len(q.Servers) != p.expect || !q.has(p.id):
 		return ErrMismatch
-	case p.record.Promise != nil && !p.record.Promise.equal(q):
+	case p.record.Promise != nil && !p.record.Promise.equal(q) && (p.record.Locked || !p.record.Promise.voidBy(q)):
 		return ErrPromised
 	case p.record.withdrawn(q):
 		return ErrWithdrawn
-	case p.record.Promise != nil:
+	case p.record.Promise != nil && p.record.Promise.equal(q):
 		return nil
 	}
 	next := p.record
+	if next.Promise != nil {
+		next = next.withRelease(*next.Promise)
+	}
 	next.Promise = &q
 	return p.saveLocked(next)
 }
@@ -157,18 +163,35 @@ func (p *promiser) release(q Proposal) error {
 	return p.saveLocked(next)
 }
 
-// lock makes a promise final, for a node that completes the bootstrap in place of the proposer.
+// lock makes a promise final, for a node that completes the bootstrap in place of the proposer. A node whose promise
+// was not asked for yet gives it here: it may as well have given it to the proposer, whose request would come late.
 func (p *promiser) lock(q Proposal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.record.Promise == nil || !p.record.Promise.equal(q) {
+	switch {
+	case p.record.withdrawn(q):
+		return ErrWithdrawn
+	case len(q.Servers) != p.expect || !q.has(p.id):
+		return ErrMismatch
+	case p.record.Promise != nil && !p.record.Promise.equal(q):
 		return ErrPromised
-	}
-	if p.record.Locked {
+	case p.record.Locked:
 		return nil
 	}
 	next := p.record
-	next.Locked = true
+	next.Promise, next.Locked = &q, true
+	return p.saveLocked(next)
+}
+
+// abandon gives up a promise, a locked one too, after another promiser said that it has released its own: then nobody
+// can complete the bootstrap any more, and the proposer has withdrawn it.
+func (p *promiser) abandon(q Proposal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.record.withRelease(q)
+	if next.Promise != nil && next.Promise.equal(q) {
+		next.Promise, next.Locked = nil, false
+	}
 	return p.saveLocked(next)
 }
 

@@ -53,6 +53,9 @@ type Config struct {
 	Book      *Book
 	Store     Store
 	Do        func(ctx context.Context, cmd session.Command) (session.Result, error)
+	Admitted  bool // the cluster has let this node in at an earlier start
+	// OnAdmitted is called once, when the cluster has let this node in; it returns when that is on disk.
+	OnAdmitted func() error
 	// OnCluster is called once, when the cluster's id becomes known; it returns when the id is on disk.
 	OnCluster func(id string) error
 	// OnFatal is called when this node can't go on, such as after its removal.
@@ -75,6 +78,7 @@ type Roster struct {
 
 	mu        sync.Mutex
 	clusterID string
+	admitted  bool      // the leader has let this node in, now or at an earlier start
 	placed    bool      // the leader has confirmed this node's place
 	announced time.Time // last confirmation
 	meta      gossip.Meta
@@ -90,7 +94,7 @@ func New(cfg Config) (*Roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admit: make(chan struct{}, 1)}
+	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admitted: cfg.Admitted, admit: make(chan struct{}, 1)}
 	r.former = former{roster: r}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindAnnounce, r.serveAnnounce)
@@ -98,6 +102,8 @@ func New(cfg Config) (*Roster, error) {
 	cfg.Peers.Handle(KindPromise, r.servePromise)
 	cfg.Peers.Handle(KindRelease, r.serveRelease)
 	cfg.Peers.Handle(KindLock, r.serveLock)
+	cfg.Peers.Handle(KindConfirm, r.serveConfirm)
+	cfg.Peers.Handle(KindHere, func(context.Context, wire.Peer, []byte) ([]byte, error) { return nil, nil })
 	return r, nil
 }
 

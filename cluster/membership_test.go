@@ -1,0 +1,199 @@
+package cluster_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// filtered is a host that can't dial some addresses.
+type filtered struct {
+	wire.Network
+	blocked func(addr string) bool
+}
+
+func (f filtered) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	if f.blocked(addr) {
+		return nil, errors.New("filtered")
+	}
+	return f.Network.Dial(ctx, addr)
+}
+
+func blocking(n *clustertest.Network, host string, blocked func(addr string) bool) option {
+	return func(c *cluster.Config) { c.Network = filtered{n.Host(host), blocked} }
+}
+
+// A node that nobody can reach must not get a vote: it would take the quorum with it.
+func TestUnreachableNodeGetsNoVote(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 1, "n1")
+		h.start("n1", blocking(n, "n1", func(addr string) bool { return addr == "n2:7000" }))
+		h.ready("n1")
+		h.host["n2"] = "n2"
+		h.start("n2", joinOnly, func(c *cluster.Config) { c.Join = []string{"n1:7001"} })
+		time.Sleep(30 * time.Second)
+		if role := roles(t, h.nodes["n1"])["n2"]; role != "non-voter" {
+			t.Fatalf("the node is a %s", role)
+		}
+		h.close("n2")
+		time.Sleep(30 * time.Second)
+		h.do(h.nodes["n1"], &session.Tick{})
+	})
+}
+
+// A node that was seen and is lost before it promised does not keep the others from forming a cluster.
+func TestFormationWithoutALostNode(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		lost := false
+		for _, name := range h.names {
+			h.start(name, ephemeral, blocking(n, name, func(addr string) bool { return !lost && (addr == "n3:7000" || name == "n3") }))
+		}
+		time.Sleep(5 * time.Second)
+		for _, c := range h.nodes {
+			wantErr(t, c.Ready(), cluster.ErrJoining)
+		}
+		h.crash("n3")
+		lost = true
+		h.start("n3", ephemeral) // another id
+		h.ready(h.names...)
+		h.one()
+	})
+}
+
+// A voter that gossip has lost, and that answers, keeps its place: the one that comes under its name is not let in.
+func TestLiveVoterIsNotReplaced(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		leader := h.leader()
+		victim := h.others(leader)[0]
+		id := h.nodes[victim].Stats().NodeID
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := h.nodes[victim].Leave(ctx); err != nil { // gossip only: it stays a voter
+			t.Fatal(err)
+		}
+		h.host["x"] = "x"
+		h.start("x", joinOnly, func(c *cluster.Config) { c.Name = victim })
+		time.Sleep(10 * time.Second)
+		for _, m := range h.nodes[leader].Members(t.Context()) {
+			if m.ID == id && m.Role == "voter" {
+				wantErr(t, h.nodes["x"].Ready(), cluster.ErrJoining)
+				return
+			}
+		}
+		t.Fatal("the voter was removed")
+	})
+}
+
+// A node whose admission was never committed, as its leader was cut off with it, is not told that it was removed.
+func TestHalfAdmittedNodeJoins(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.tune = func(c *consensus.Config) {
+			c.Heartbeat, c.Election, c.Lease = 5*time.Second, 5*time.Second, 5*time.Second
+		}
+		h.startAll()
+		leader := h.leader()
+		n.Partition([]string{leader, "x"}, h.others(leader))
+		h.host["x"] = "x"
+		h.start("x", joinOnly, func(c *cluster.Config) { c.Join = []string{leader + ":7001"} })
+		time.Sleep(15 * time.Second)
+		wantErr(t, h.nodes["x"].Ready(), cluster.ErrJoining)
+		n.Heal()
+		h.ready("x")
+		h.converged()
+	})
+}
+
+// A node that was removed while it was away ends, and says why.
+func TestRemovedNodeEnds(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		away := h.others(h.leader())[0]
+		h.crash(away)
+		h.host["x"] = "x" // empty, under the same name: it takes the lost one's place
+		h.start("x", joinOnly, func(c *cluster.Config) { c.Name = away })
+		h.ready("x")
+		h.start(away)
+		select {
+		case err := <-h.fatal:
+			if code := codeOf(err); code != "removed" && code != "name-taken" {
+				t.Fatalf("the removed node ends with %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("the removed node goes on")
+		}
+	})
+}
+
+func codeOf(err error) string {
+	var coded *session.Error
+	if errors.As(err, &coded) {
+		return coded.Code
+	}
+	return ""
+}
+
+// A node that was killed in the middle of its bootstrap completes it when it is started again.
+func TestBootstrapThatWasCutShort(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 1, "n1")
+		h.startAll()
+		h.crash("n1")
+		// The decision is on disk, and of what raft stores only the term, which it stores first.
+		file := filepath.Join(h.dir, "n1", "node.json")
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var identity map[string]any
+		if err := json.Unmarshal(data, &identity); err != nil {
+			t.Fatal(err)
+		}
+		delete(identity, "clusterId")
+		delete(identity, "admitted")
+		if data, err = json.Marshal(identity); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.stores["n1"] = consensus.NewMemoryStores()
+		if err := h.stores["n1"].Stable.SetUint64([]byte("CurrentTerm"), 1); err != nil {
+			t.Fatal(err)
+		}
+		h.startAll()
+		h.user(h.nodes["n1"])
+	})
+}
+
+// A member whose log is gone must not start: it has forgotten what it voted for.
+func TestLostLogIsRefused(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 1, "n1")
+		h.startAll()
+		h.crash("n1")
+		h.stores["n1"] = consensus.NewMemoryStores()
+		cfg := h.config("n1")
+		cfg.GossipTransport = n.Host("n1").Memberlist("n1:7001")
+		c, err := cluster.Open(cfg)
+		if err == nil {
+			t.Error(c.Close())
+		}
+		wantErr(t, err, cluster.ErrLogLost)
+	})
+}
