@@ -60,8 +60,7 @@ func Open(cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, data: data, logger: cfg.Logger.With("node", cfg.Name)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(); err != nil {
-		c.close()
-		return nil, err
+		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }

@@ -312,7 +312,7 @@ func testKey() wire.ClusterKey { return sha256.Sum256([]byte("a key for tests"))
 
 // logger writes to standard error with CLOAKROOM_TEST_LOG=1.
 func logger() *slog.Logger {
-	var w io.Writer = io.Discard
+	w := io.Discard
 	if os.Getenv("CLOAKROOM_TEST_LOG") != "" {
 		w = os.Stderr
 	}

@@ -141,8 +141,7 @@ func TestRemovedNodeEnds(t *testing.T) {
 }
 
 func codeOf(err error) string {
-	var coded *session.Error
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[*session.Error](err); ok {
 		return coded.Code
 	}
 	return ""

@@ -21,7 +21,7 @@ var errCSRF = &session.Error{Code: "csrf-token", Message: "CSRF token missing or
 func csrfToken(text []byte) string {
 	h := sha256.New()
 	h.Write([]byte("cloakroom csrf token v1\x00")) // a hash's Write never fails
-	for i := 0; i < len(text); i++ {
+	for i := range text {
 		// Two spellings of one token are one session, and have one CSRF token.
 		if c := text[i]; 'A' <= c && c <= 'F' {
 			h.Write([]byte{c + 'a' - 'A'})

@@ -52,8 +52,7 @@ func (e *waitError) Unwrap() error { return e.error }
 
 // waitOf returns what to say in Retry-After.
 func waitOf(err error) time.Duration {
-	var w *waitError
-	if errors.As(err, &w) {
+	if w, ok := errors.AsType[*waitError](err); ok {
 		return w.after
 	}
 	return retryAfter

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"cloakroom/cluster/session"
@@ -81,9 +82,9 @@ func fromPercent(text []byte) (byte, bool) {
 
 // last returns the last argument of a name: one in the body overrides one in the query.
 func (list args) last(name string) string {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].name == name {
-			return list[i].value
+	for _, l := range slices.Backward(list) {
+		if l.name == name {
+			return l.value
 		}
 	}
 	return ""

@@ -68,7 +68,7 @@ func prefersHTML(rc *request) bool {
 	var page, data float64
 	pageFirst := false
 	for _, line := range rc.ctx.Request.Header.PeekAll(fasthttp.HeaderAccept) {
-		for _, item := range bytes.Split(line, []byte(",")) {
+		for item := range bytes.SplitSeq(line, []byte(",")) {
 			kind, params, _ := bytes.Cut(item, []byte(";"))
 			switch strings.ToLower(string(bytes.TrimSpace(kind))) {
 			case "text/html":
@@ -84,7 +84,7 @@ func prefersHTML(rc *request) bool {
 
 // quality returns the weight among a media range's parameters, 1 where there is none, 0 where it is nonsense.
 func quality(params []byte) float64 {
-	for _, param := range bytes.Split(params, []byte(";")) {
+	for param := range bytes.SplitSeq(params, []byte(";")) {
 		name, value, _ := bytes.Cut(bytes.TrimSpace(param), []byte("="))
 		if !bytes.EqualFold(bytes.TrimSpace(name), []byte("q")) {
 			continue

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -54,8 +55,8 @@ func (s *Server) forwardedFor(rc *request, addr netip.Addr) netip.Addr {
 	lines := rc.ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor)
 	for seen, i := 0, len(lines)-1; i >= 0; i-- {
 		hops := splitList(lines[i])
-		for j := len(hops) - 1; j >= 0; j-- {
-			next, ok := parseForwarded(hops[j])
+		for _, hop := range slices.Backward(hops) {
+			next, ok := parseForwarded(hop)
 			if seen++; !ok || seen > maxForwardedFor {
 				return addr
 			}

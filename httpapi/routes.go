@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -111,8 +112,8 @@ func newRouter() *router {
 func (r *router) find(path []byte, control bool) (*route, string) {
 	found, rest := r.exact[string(path)], "" // a map index by a converted []byte allocates nothing
 	if found == nil {
-		for i := len(path) - 1; i >= 0; i-- {
-			if path[i] == '/' {
+		for i, p := range slices.Backward(path) {
+			if p == '/' {
 				if i+1 < len(path) {
 					found, rest = r.prefixes[string(path[:i+1])], string(path[i+1:])
 				}

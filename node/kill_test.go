@@ -49,7 +49,6 @@ type killLoad struct {
 	s       *suite
 	writers []*killWriter
 	doomed  []string
-	stop    context.CancelFunc
 	lasted  time.Duration
 
 	puts, putsFailed, unknown, lookups, lookupsFailed, over atomic.Int64

@@ -49,8 +49,8 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 		go func() { stopped <- a.drain(stuck{}, slog.New(slog.DiscardHandler), signals) }()
 		synctest.Wait()
 		select {
-		case <-stopped:
-			t.Fatal("did not wait for the requests under way")
+		case err := <-stopped:
+			t.Fatal(err, "did not wait for the requests under way")
 		default:
 		}
 		signals <- syscall.SIGTERM

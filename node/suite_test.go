@@ -107,7 +107,7 @@ func freePorts(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck // only to keep the port from being given out again here
+		defer l.Close()
 		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs
@@ -140,7 +140,7 @@ func (s *suite) start(n *suiteNode, options ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the process has its own
+	defer func() { _ = log.Close() }() // the process has its own
 	cmd := exec.Command(s.binary, slices.Concat(n.flags, s.options, options)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "CLOAKROOM_ADMIN_PASSWORD="+suitePassword)
@@ -182,7 +182,7 @@ func (s *suite) awaitReady(n *suiteNode) {
 		if err != nil {
 			return false
 		}
-		defer resp.Body.Close() //nolint:errcheck // only read from
+		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
 }
@@ -262,7 +262,7 @@ func (s *suite) try(ctx context.Context, client *http.Client, method, url, body 
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return answer{resp, string(text)}, err
 }
@@ -274,16 +274,6 @@ func (s *suite) login(client *http.Client, n *suiteNode, user, password string) 
 		s.t.Fatal(err)
 	}
 	return s.do(client, http.MethodPost, s.url(n)+"/api/session", string(body), "Content-Type", "application/json")
-}
-
-// admin returns the cookie header of a session of the first user.
-func (s *suite) admin() string {
-	s.t.Helper()
-	a := s.login(s.client(), s.nodes[0], "admin", suitePassword)
-	if a.StatusCode != http.StatusCreated {
-		s.t.Fatalf("admin's login: %d %s", a.StatusCode, a.text)
-	}
-	return "id=" + a.cookie("id")
 }
 
 // addUser makes a user in the realm native and returns its id.

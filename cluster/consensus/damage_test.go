@@ -31,7 +31,11 @@ func TestDiskDamage(t *testing.T) {
 		}, ErrDamaged},
 		"hole in the log": {func(t *testing.T, dir string) {
 			d := reopen(t, dir)
-			defer d.Close()
+			defer func() {
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
 			last, err := d.log.LastIndex()
 			if err != nil {
 				t.Fatal(err)

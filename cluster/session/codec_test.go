@@ -43,9 +43,9 @@ func everyCommand() map[string]Command {
 		"create-user": &CreateUser{
 			ID: "u1", Realm: "native", Username: "ann", RoleNames: []string{"admin"}, PasswordHash: "$argon2id$v=19$x", First: true,
 		},
-		"update-user":      &UpdateUser{ID: "u1", RoleNames: ptr([]string{"dev"}), PasswordHash: ptr(Secret("h")), Disabled: ptr(true)},
+		"update-user":      &UpdateUser{ID: "u1", RoleNames: new([]string{"dev"}), PasswordHash: new(Secret("h")), Disabled: new(true)},
 		"update-user-none": &UpdateUser{ID: "u1"},
-		"update-user-zero": &UpdateUser{ID: "u1", RoleNames: ptr([]string{}), PasswordHash: ptr(Secret("")), Disabled: ptr(false)},
+		"update-user-zero": &UpdateUser{ID: "u1", RoleNames: new([]string{}), PasswordHash: new(Secret("")), Disabled: new(false)},
 		"delete-user":      &DeleteUser{ID: "u1"},
 		"create-role":      &CreateRole{ID: "r1", Name: "dev", Desc: "developers"},
 		"update-role":      &UpdateRole{ID: "r1", Desc: ""},

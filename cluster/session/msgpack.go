@@ -162,8 +162,7 @@ func (r *reader) uint() uint64 {
 }
 
 func (r *reader) int() int64 {
-	var n int64
-	floor := int64(math.MinInt64) // n must be below it
+	var n, floor int64 // n must be below floor: a shorter form would do otherwise
 	switch c := r.peek(); c {
 	case msgpcode.Int8:
 		r.next()

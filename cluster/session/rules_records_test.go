@@ -17,10 +17,10 @@ func TestEndOfAllSessions(t *testing.T) {
 		{"another user", &EndUser{NativeRealm, "ann"}, false},
 		{"another realm", &EndUser{"corp", "bob"}, false},
 		{"unknown user", &EndUser{NativeRealm, "eve"}, false},
-		{"password", &UpdateUser{ID: "u-bob", PasswordHash: ptr(Secret("n"))}, true},
-		{"disabled", &UpdateUser{ID: "u-bob", Disabled: ptr(true)}, true},
-		{"enabled again", &UpdateUser{ID: "u-bob", Disabled: ptr(false)}, false},
-		{"roles", &UpdateUser{ID: "u-bob", RoleNames: ptr([]string{})}, false},
+		{"password", &UpdateUser{ID: "u-bob", PasswordHash: new(Secret("n"))}, true},
+		{"disabled", &UpdateUser{ID: "u-bob", Disabled: new(true)}, true},
+		{"enabled again", &UpdateUser{ID: "u-bob", Disabled: new(false)}, false},
+		{"roles", &UpdateUser{ID: "u-bob", RoleNames: new([]string{})}, false},
 		{"deleted", &DeleteUser{"u-bob"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestUsers(t *testing.T) {
 		t.Errorf("user %+v", u)
 	}
 	s.pass(1e9)
-	res = s.ok(&UpdateUser{ID: "x", RoleNames: ptr([]string{"dev"})})
+	res = s.ok(&UpdateUser{ID: "x", RoleNames: new([]string{"dev"})})
 	next, _ := s.m.UserByName(NativeRealm, "cyd")
 	if next.Rev != res.Rev || next.Rev <= u.Rev || next.Updated != s.now || next.Created == s.now || len(u.RoleNames) != 2 {
 		t.Errorf("user %+v, before %+v", next, u)
@@ -219,8 +219,8 @@ func TestLastAdmin(t *testing.T) {
 	s := newScript(t)
 	takes := []Command{
 		&DeleteUser{"u-ann"},
-		&UpdateUser{ID: "u-ann", Disabled: ptr(true)},
-		&UpdateUser{ID: "u-ann", RoleNames: ptr([]string{"dev"})},
+		&UpdateUser{ID: "u-ann", Disabled: new(true)},
+		&UpdateUser{ID: "u-ann", RoleNames: new([]string{"dev"})},
 	}
 	none := func() {
 		t.Helper()
@@ -233,10 +233,10 @@ func TestLastAdmin(t *testing.T) {
 	s.ok(&UpdateRealm{ID: "e0", Enabled: true, RoleNames: []string{RoleAdmin}})
 	s.ok(&CreateUser{ID: "u2", Realm: "corp", Username: "ann", RoleNames: []string{RoleAdmin}})
 	s.ok(&CreateUser{ID: "u3", Realm: NativeRealm, Username: "cyd", RoleNames: []string{RoleAdmin}})
-	s.ok(&UpdateUser{ID: "u3", Disabled: ptr(true)})
+	s.ok(&UpdateUser{ID: "u3", Disabled: new(true)})
 	none()
-	s.ok(&UpdateUser{ID: "u-ann", RoleNames: ptr([]string{RoleAdmin, "dev"}), PasswordHash: ptr(Secret("n"))})
-	s.ok(&UpdateUser{ID: "u3", Disabled: ptr(false)})
+	s.ok(&UpdateUser{ID: "u-ann", RoleNames: new([]string{RoleAdmin, "dev"}), PasswordHash: new(Secret("n"))})
+	s.ok(&UpdateUser{ID: "u3", Disabled: new(false)})
 	s.ok(takes[1])
 	s.fails(&DeleteUser{"u3"}, ErrLastAdmin)
 	s.ok(takes[0])
@@ -254,11 +254,11 @@ func TestRoles(t *testing.T) {
 	s.fails(&DeleteRole{"ra"}, ErrRoleBuiltIn)
 	s.fails(&DeleteRole{"rd"}, ErrRoleInUse)
 	s.ok(&UpdateRole{ID: "ra", Desc: "all of it"})
-	s.ok(&UpdateUser{ID: "u-bob", RoleNames: ptr([]string{})})
+	s.ok(&UpdateUser{ID: "u-bob", RoleNames: new([]string{})})
 	s.fails(&DeleteRole{"rd"}, ErrRoleInUse) // the realm's
 	s.ok(&UpdateRealm{ID: "e1", Enabled: true})
 	s.ok(&DeleteRole{"rd"})
-	s.fails(&UpdateUser{ID: "u-bob", RoleNames: ptr([]string{"dev"})}, ErrRoleNotFound)
+	s.fails(&UpdateUser{ID: "u-bob", RoleNames: new([]string{"dev"})}, ErrRoleNotFound)
 	var many []string
 	for i := range MaxRoles + 1 {
 		name := fmt.Sprintf("role%02d", i)
@@ -266,7 +266,7 @@ func TestRoles(t *testing.T) {
 		many = append(many, name)
 	}
 	s.fails(&UpdateUser{ID: "u-bob", RoleNames: &many}, ErrLimitRoles)
-	s.ok(&UpdateUser{ID: "u-bob", RoleNames: ptr(append(many[1:], many[1]))})
+	s.ok(&UpdateUser{ID: "u-bob", RoleNames: new(append(many[1:], many[1]))})
 }
 
 func TestRealms(t *testing.T) {
@@ -347,7 +347,7 @@ func TestRolesFollowTheRecordThatLoggedIn(t *testing.T) {
 	if !v.HasRole(RoleAdmin) || v.Mod != mod {
 		t.Errorf("view %+v", v)
 	}
-	s.ok(&UpdateUser{ID: "u-eve", RoleNames: ptr([]string{"dev"})})
+	s.ok(&UpdateUser{ID: "u-eve", RoleNames: new([]string{"dev"})})
 	if v, _ = s.m.Lookup(key(2)); v.HasRole(RoleAdmin) || v.Mod != s.index {
 		t.Errorf("view %+v", v)
 	}

@@ -25,7 +25,7 @@ func TestCreateIsRefused(t *testing.T) {
 		{"disabled realm", func(s *script) { s.ok(&UpdateRealm{ID: "e1"}) }, func(s *script, c *Create) { *c = *s.create(1, "corp", "eve") }, ErrRealmDisabled},
 		{"realm changed", nil, func(s *script, c *Create) { s.ok(&UpdateRealm{ID: "e0", Enabled: true}) }, ErrRevisionMoved},
 		{"realm revision zero", nil, func(s *script, c *Create) { c.RealmRev = 0 }, ErrRevisionMoved},
-		{"password changed meanwhile", nil, func(s *script, c *Create) { s.ok(&UpdateUser{ID: "u-bob", PasswordHash: ptr(Secret("n"))}) }, ErrRevisionMoved},
+		{"password changed meanwhile", nil, func(s *script, c *Create) { s.ok(&UpdateUser{ID: "u-bob", PasswordHash: new(Secret("n"))}) }, ErrRevisionMoved},
 		{"user made meanwhile", nil, func(s *script, c *Create) {
 			*c = *s.create(1, "corp", "eve")
 			s.ok(&CreateUser{ID: "u-eve", Realm: "corp", Username: "eve"})
@@ -33,7 +33,7 @@ func TestCreateIsRefused(t *testing.T) {
 		{"user removed meanwhile", nil, func(s *script, c *Create) { s.ok(&DeleteUser{"u-bob"}) }, ErrRevisionMoved},
 		{"no record claimed, but there is one", nil, func(s *script, c *Create) { c.UserRev = 0 }, ErrRevisionMoved},
 		{"disabled user", nil, func(s *script, c *Create) {
-			s.ok(&UpdateUser{ID: "u-bob", Disabled: ptr(true)})
+			s.ok(&UpdateUser{ID: "u-bob", Disabled: new(true)})
 			*c = *s.create(1, NativeRealm, "bob")
 		}, ErrUserDisabled},
 		{"bad name", nil, func(s *script, c *Create) { *c = *s.create(1, "corp", "e/ve") }, ErrBadUserName},

@@ -104,5 +104,3 @@ func (s *script) gone(k byte, why Reason) {
 }
 
 func key(k byte) Key { return Key{k, 15: 1} }
-
-func ptr[T any](v T) *T { return &v }

@@ -57,7 +57,7 @@ func busy(t *testing.T) *script {
 	s.ok(s.create(6, NativeRealm, "ann"))
 	s.ok(&Invalidate{Key: key(6), Reason: EndedByLogout})
 	s.ok(&PutMember{Member{ID: "n1", Name: "n1", Peer: "10.0.0.1:7000", HTTP: "10.0.0.1:8080", MinVersion: 1, MaxVersion: 1}})
-	s.ok(&UpdateUser{ID: "u-eve", Disabled: ptr(true)})
+	s.ok(&UpdateUser{ID: "u-eve", Disabled: new(true)})
 	s.ok(s.create(7, NativeRealm, "ann"))
 	return s
 }
@@ -104,7 +104,7 @@ func TestSnapshotWhileApplying(t *testing.T) {
 		c := s.create(0, "corp", fmt.Sprint("user", i%20))
 		c.Key = Key{byte(i), 2, 15: 9}
 		s.do(&Put{Key: k, Attrs: attrs(3, 3)}, c, &Invalidate{Key: k, Reason: EndedByLogout}, &EndUser{NativeRealm, "ann"}, &Sweep{},
-			&UpdateUser{ID: "u-bob", RoleNames: ptr([]string{})}, &Touch{Uses: []Use{{key(1), s.now}}})
+			&UpdateUser{ID: "u-bob", RoleNames: new([]string{})}, &Touch{Uses: []Use{{key(1), s.now}}})
 		s.pass(time.Second)
 	}
 	rest, err := io.ReadAll(r)

@@ -159,8 +159,7 @@ func (t *Transport) readHello(conn *tls.Conn) (kind byte, peer hello, err error)
 
 // refuse tells the peer why, if the reason has a code, and returns the reason.
 func (t *Transport) refuse(conn *tls.Conn, why error) error {
-	var e *session.Error
-	if errors.As(why, &e) {
+	if e, ok := errors.AsType[*session.Error](why); ok {
 		if _, err := conn.Write(encodeRefusal(e)); err != nil {
 			return fmt.Errorf("%w; the peer could not be told: %w", why, err)
 		}

@@ -136,8 +136,7 @@ func parseLDAPConfig(config []byte) (ldapConfig, error) {
 
 // jsonReason says what was wrong without quoting the input, which may hold secrets.
 func jsonReason(err error) string {
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return wrongType.Field + " has the wrong type"
 	}
 	return "broken JSON or a bad timeout"
