@@ -103,16 +103,24 @@ func (k *Keeper) Check(s *session.Session) error {
 	return session.ErrSessionIdle
 }
 
-// Flush proposes what was used since the last time. A use that could not be replicated stays for the next time.
+// Flush proposes what was used since the last time. A use that could not be replicated stays for the next time, and
+// after one failure nothing more is tried: without a leader each of many touches would wait for one.
 func (k *Keeper) Flush(ctx context.Context) {
 	slots := make(chan struct{}, TouchesInFlight)
 	var group sync.WaitGroup
 	var batch []session.Use
+	var failed atomic.Bool
 	propose := func(touch []session.Use) {
 		slots <- struct{}{}
+		if failed.Load() {
+			<-slots
+			return
+		}
 		group.Go(func() {
 			defer func() { <-slots }()
-			k.touch(ctx, touch)
+			if err := k.touch(ctx, touch); err != nil && !failed.Swap(true) {
+				k.cfg.Logger.Warn("last uses not replicated, will be tried again", "error", err)
+			}
 		})
 	}
 	k.uses.each(func(list []session.Use) {
@@ -129,14 +137,14 @@ func (k *Keeper) Flush(ctx context.Context) {
 	group.Wait()
 }
 
-func (k *Keeper) touch(ctx context.Context, uses []session.Use) {
+func (k *Keeper) touch(ctx context.Context, uses []session.Use) error {
 	if _, err := k.cfg.Do(ctx, &session.Touch{Uses: uses}); err != nil {
-		k.cfg.Logger.Warn("last uses not replicated, will be tried again", "sessions", len(uses), "error", err)
-		return
+		return err
 	}
 	k.touches.Add(1)
 	k.touched.Add(uint64(len(uses)))
 	k.uses.forget(uses)
+	return nil
 }
 
 // follow asks the leader for the time: at once when there is one, then at intervals.

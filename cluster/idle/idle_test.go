@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,6 +188,32 @@ func TestTouchesAreCoalesced(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if again, _ := r.touched(); again != uses {
 			t.Fatalf("%d uses were proposed again although nothing was looked up", again-uses)
+		}
+	})
+}
+
+// Without a leader, a flush of many uses gives up after the first touches that failed.
+func TestFlushGivesUp(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
+		k, r := newKeeper(t, 30*time.Minute)
+		var tries atomic.Int32
+		k.cfg.Do = func(context.Context, session.Command) (session.Result, error) {
+			tries.Add(1)
+			time.Sleep(3 * time.Second)
+			return session.Result{}, wire.ErrNoLeader
+		}
+		for i := range 20 * session.MaxTouches {
+			k.Used(key(i))
+		}
+		start := time.Now()
+		k.Flush(t.Context())
+		if took := time.Since(start); took > 3*time.Second || tries.Load() > TouchesInFlight {
+			t.Fatalf("a flush without a leader took %v and %d tries", took, tries.Load())
+		}
+		k.cfg.Do = r.do
+		k.Flush(t.Context())
+		if uses, _ := r.touched(); uses != 20*session.MaxTouches {
+			t.Fatalf("%d uses were replicated afterwards, want %d", uses, 20*session.MaxTouches)
 		}
 	})
 }
