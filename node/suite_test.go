@@ -61,6 +61,9 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 
 func newSuite(t *testing.T, options ...string) *suite {
 	t.Helper()
+	if raceEnabled {
+		t.Skip("the nodes are processes without the race detector, and it leaves their clients too slow: run this without -race")
+	}
 	binary, err := buildOnce()
 	if err != nil {
 		t.Fatal(err)
