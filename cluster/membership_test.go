@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,16 +57,16 @@ func TestUnreachableNodeGetsNoVote(t *testing.T) {
 func TestFormationWithoutALostNode(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
 		h := newHarness(t, n, 3, "n1", "n2", "n3")
-		lost := false
+		var lost atomic.Bool
 		for _, name := range h.names {
-			h.start(name, ephemeral, blocking(n, name, func(addr string) bool { return !lost && (addr == "n3:7000" || name == "n3") }))
+			h.start(name, ephemeral, blocking(n, name, func(addr string) bool { return !lost.Load() && (addr == "n3:7000" || name == "n3") }))
 		}
 		time.Sleep(5 * time.Second)
 		for _, c := range h.nodes {
 			wantErr(t, c.Ready(), cluster.ErrJoining)
 		}
 		h.crash("n3")
-		lost = true
+		lost.Store(true)
 		h.start("n3", ephemeral) // another id
 		h.ready(h.names...)
 		h.one()
