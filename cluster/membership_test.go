@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,5 +197,36 @@ func TestLostLogIsRefused(t *testing.T) {
 			t.Error(c.Close())
 		}
 		wantErr(t, err, cluster.ErrLogLost)
+	})
+}
+
+// The proposer gets one of two promises and is lost: whether it has bootstrapped, nobody knows. The other two complete
+// its configuration, and it finds its place when it comes back.
+func TestTakeover(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		var open atomic.Pointer[string] // "FROM TO", "*": all ways are open; nothing: none
+		for _, name := range h.names {
+			h.start(name, blocking(n, name, func(addr string) bool {
+				way := open.Load()
+				return way == nil || *way != "*" && *way != name+" "+addr
+			}))
+		}
+		order := slices.SortedFunc(slices.Values(h.names), func(a, b string) int {
+			return strings.Compare(h.nodes[a].Stats().NodeID, h.nodes[b].Stats().NodeID)
+		})
+		proposer, promiser := order[0], order[1]
+		open.Store(new(proposer + " " + promiser + ":7000"))
+		time.Sleep(10 * time.Second)
+		h.crash(proposer)
+		open.Store(new("*"))
+		h.ready(order[1:]...)
+		if !h.nodes[order[1]].Bootstrapper() && !h.nodes[order[2]].Bootstrapper() {
+			t.Fatal("nobody took over: the test shows nothing")
+		}
+		h.user(h.nodes[promiser])
+		h.start(proposer)
+		h.ready(proposer)
+		h.converged()
 	})
 }

@@ -210,58 +210,50 @@ func (f *former) askAll(ctx context.Context, kind wire.Kind, p Proposal, skip st
 	return errs
 }
 
-func (r *Roster) servePromise(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
-	p, err := decode[Proposal](body)
-	if err != nil {
-		return nil, err
-	}
-	if from.ID != p.Proposer {
-		return nil, session.ErrBadEncoding
-	}
-	if r.hasState() || r.ClusterID() != "" || anyState(r.cfg.Gossip.Members(), r.cfg.Self.ID) {
-		return nil, ErrHasState
-	}
-	if err := r.promiser.promise(p); err != nil {
-		return nil, err
-	}
-	return encode(true)
+// handleFormation registers the questions of the bootstrap. Only the proposer asks for promises and takes them back.
+func (r *Roster) handleFormation() {
+	own := func(p Proposal, from string) bool { return p.Proposer == from }
+	r.handleProposal(KindPromise, own, func(p Proposal) error {
+		if r.belongs() {
+			return ErrHasState
+		}
+		return r.promiser.promise(p)
+	})
+	r.handleProposal(KindRelease, own, r.promiser.release)
+	r.handleProposal(KindLock, Proposal.has, func(p Proposal) error {
+		// What was promised may be locked although it has been bootstrapped by now: the configuration is the same.
+		held := r.promiser.current().Promise
+		if (held == nil || !held.equal(p)) && r.belongs() {
+			return ErrHasState
+		}
+		return r.promiser.lock(p)
+	})
+	r.handleProposal(KindConfirm, Proposal.has, func(p Proposal) error {
+		if r.promiser.current().withdrawn(p) {
+			return ErrWithdrawn
+		}
+		return nil
+	})
 }
 
-func (r *Roster) serveRelease(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
-	p, err := decode[Proposal](body)
-	if err != nil {
-		return nil, err
-	}
-	if from.ID != p.Proposer {
-		return nil, session.ErrBadEncoding
-	}
-	if err := r.promiser.release(p); err != nil {
-		return nil, err
-	}
-	return encode(true)
+// handleProposal registers the answer to one kind of question about a proposal; nil agrees.
+func (r *Roster) handleProposal(kind wire.Kind, may func(p Proposal, from string) bool, answer func(Proposal) error) {
+	r.cfg.Peers.Handle(kind, func(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
+		p, err := decode[Proposal](body)
+		if err != nil {
+			return nil, err
+		}
+		if !may(p, from.ID) {
+			return nil, session.ErrBadEncoding
+		}
+		if err := answer(p); err != nil {
+			return nil, err
+		}
+		return encode(true)
+	})
 }
 
-func (r *Roster) serveConfirm(_ context.Context, _ wire.Peer, body []byte) ([]byte, error) {
-	p, err := decode[Proposal](body)
-	if err != nil {
-		return nil, err
-	}
-	if r.promiser.current().withdrawn(p) {
-		return nil, ErrWithdrawn
-	}
-	return encode(true)
-}
-
-func (r *Roster) serveLock(_ context.Context, from wire.Peer, body []byte) ([]byte, error) {
-	p, err := decode[Proposal](body)
-	if err != nil {
-		return nil, err
-	}
-	if !p.has(from.ID) {
-		return nil, session.ErrBadEncoding
-	}
-	if err := r.promiser.lock(p); err != nil {
-		return nil, err
-	}
-	return encode(true)
+// belongs reports whether this node is part of a cluster, or sees one that it is to join.
+func (r *Roster) belongs() bool {
+	return r.hasState() || r.ClusterID() != "" || anyState(r.cfg.Gossip.Members(), r.cfg.Self.ID)
 }

@@ -99,10 +99,7 @@ func New(cfg Config) (*Roster, error) {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindAnnounce, r.serveAnnounce)
 	cfg.Peers.Handle(KindLeave, r.serveLeave)
-	cfg.Peers.Handle(KindPromise, r.servePromise)
-	cfg.Peers.Handle(KindRelease, r.serveRelease)
-	cfg.Peers.Handle(KindLock, r.serveLock)
-	cfg.Peers.Handle(KindConfirm, r.serveConfirm)
+	r.handleFormation()
 	cfg.Peers.Handle(KindHere, func(context.Context, wire.Peer, []byte) ([]byte, error) { return nil, nil })
 	return r, nil
 }
