@@ -23,7 +23,7 @@ func (d dialer) Call(ctx context.Context, id string, kind wire.Kind, body []byte
 	if addr == "" {
 		return nil, wire.ErrUnreachable
 	}
-	return d.wire.CallNode(ctx, wire.Node{ID: id, Addr: addr}, kind, body)
+	return d.wire.Call(ctx, wire.Node{ID: id, Addr: addr}, kind, body)
 }
 
 // Handle registers the answer to a kind of request.

@@ -16,7 +16,7 @@ func BenchmarkCall64(b *testing.B) {
 	b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := from.Call(ctx, to.Addr(), kindEcho, body); err != nil {
+			if _, err := from.Call(ctx, Node{Addr: to.Addr()}, kindEcho, body); err != nil {
 				b.Error(err)
 				return
 			}
@@ -33,7 +33,7 @@ func BenchmarkCall1(b *testing.B) {
 	ctx := l.ctx()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := from.Call(ctx, to.Addr(), kindEcho, body); err != nil {
+		if _, err := from.Call(ctx, Node{Addr: to.Addr()}, kindEcho, body); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -78,7 +78,7 @@ func TestBrokenAnswers(t *testing.T) {
 			{"a cancel", serve(frame{typ: frameCancel}), ErrLost},
 		} {
 			addr := l.impostor(fmt.Sprintf("host%d", i), "n9", nil, puppetServer(l, "n9", c.serve))
-			got, err := a.Call(l.ctx(), addr, kindEcho, nil)
+			got, err := a.Call(l.ctx(), Node{Addr: addr}, kindEcho, nil)
 			if !errors.Is(err, c.want) || c.want == nil && string(got) != "mine" {
 				t.Errorf("%s: %q, %v", c.name, got, err)
 			}

@@ -31,7 +31,7 @@ func TestCallConcurrent(t *testing.T) {
 			group.Go(func() {
 				for j := range 20 {
 					want := fmt.Sprintf("a %d.%d", i, j)
-					got, err := a.Call(ctx, b.Addr(), kindBlock, []byte(strings.TrimPrefix(want, "a ")))
+					got, err := a.Call(ctx, Node{Addr: b.Addr()}, kindBlock, []byte(strings.TrimPrefix(want, "a ")))
 					if err != nil || string(got) != want {
 						t.Errorf("got %q, %v; want %q", got, err, want)
 						return
@@ -67,15 +67,15 @@ func TestSizes(t *testing.T) {
 			body[i] = byte(i * i >> 8)
 		}
 		for _, n := range []int{0, 1, 127, 128, 65535, 65536, MaxBody} {
-			got, err := a.Call(l.ctx(), b.Addr(), kindEcho, body[:n])
+			got, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindEcho, body[:n])
 			if err != nil || !bytes.Equal(got, body[:n]) {
 				t.Fatalf("%d bytes: got %d, %v", n, len(got), err)
 			}
 		}
-		if _, err := a.Call(l.ctx(), b.Addr(), kindEcho, make([]byte, MaxBody+1)); !errors.Is(err, ErrTooLarge) {
+		if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindEcho, make([]byte, MaxBody+1)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("request too large: %v", err)
 		}
-		if _, err := a.Call(l.ctx(), b.Addr(), kindBlock, nil); !errors.Is(err, ErrTooLarge) {
+		if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindBlock, nil); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("answer too large: %v", err)
 		}
 		l.mustEcho(a, b.Addr())
@@ -111,7 +111,7 @@ func TestErrorsTravel(t *testing.T) {
 		})
 		for i, c := range cases {
 			before := log.String()
-			body, err := a.Call(l.ctx(), b.Addr(), kindFail, []byte{byte(i)})
+			body, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindFail, []byte{byte(i)})
 			var got *session.Error
 			if !errors.As(err, &got) || got.Code != c.want.Code || got.Message != c.want.Message || body != nil {
 				t.Errorf("%s: got %v (%q)", c.name, err, body)
@@ -123,7 +123,7 @@ func TestErrorsTravel(t *testing.T) {
 				t.Errorf("%s: logged %t", c.name, logged)
 			}
 		}
-		if _, err := a.Call(l.ctx(), b.Addr(), 200, nil); !errors.Is(err, ErrUnknownRequest) {
+		if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, 200, nil); !errors.Is(err, ErrUnknownRequest) {
 			t.Errorf("unknown kind: %v", err)
 		}
 	})
@@ -143,7 +143,7 @@ func TestCancel(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context()) // only the cancel can end the handler's context
 		go func() { <-started; cancel() }()
-		_, err := a.Call(ctx, b.Addr(), kindBlock, nil)
+		_, err := a.Call(ctx, Node{Addr: b.Addr()}, kindBlock, nil)
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {
 			t.Errorf("cancelled call: %v", err)
 		}
@@ -159,7 +159,7 @@ func TestCancel(t *testing.T) {
 		for range 10 { // the late answer passes between these
 			l.mustEcho(a, b.Addr())
 		}
-		if _, err := a.Call(ctx, b.Addr(), kindEcho, nil); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrUnreachable) {
+		if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("call with a context that had ended: %v", err)
 		}
 	})
@@ -185,17 +185,17 @@ func TestDeadlineTravels(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		if _, err := a.Call(ctx, b.Addr(), kindBlock, nil); err != nil || !limited || left != 1500*time.Millisecond {
+		if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindBlock, nil); err != nil || !limited || left != 1500*time.Millisecond {
 			t.Errorf("%v left, %t, %v", left, limited, err)
 		}
-		if _, err := a.Call(t.Context(), b.Addr(), kindBlock, nil); err != nil || limited {
+		if _, err := a.Call(t.Context(), Node{Addr: b.Addr()}, kindBlock, nil); err != nil || limited {
 			t.Errorf("limited without a deadline: %v", err)
 		}
 		start := time.Now()
 		b.Handle(kindFail, func(ctx context.Context, _ Peer, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
 		ctx, cancel = context.WithTimeout(t.Context(), 700*time.Millisecond)
 		defer cancel()
-		if _, err := a.Call(ctx, b.Addr(), kindFail, nil); !errors.Is(err, ErrLost) {
+		if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindFail, nil); !errors.Is(err, ErrLost) {
 			t.Errorf("call that ran out of time: %v", err)
 		}
 		if d := time.Since(start); d != 700*time.Millisecond {
@@ -214,14 +214,14 @@ func TestOverloadAtDialer(t *testing.T) {
 		var group sync.WaitGroup
 		for range MaxInFlight {
 			group.Go(func() {
-				if _, err := a.Call(ctx, b.Addr(), kindBlock, nil); err != nil {
+				if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindBlock, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		l.eventually("all handlers run", func() bool { return b.Stats().Served == MaxInFlight })
 		start := time.Now()
-		if _, err := a.Call(ctx, b.Addr(), kindEcho, nil); !errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLost) {
+		if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLost) {
 			t.Errorf("one call too many: %v", err)
 		}
 		if time.Since(start) != 0 {

@@ -28,7 +28,7 @@ func TestClose(t *testing.T) {
 		})
 		result := make(chan error)
 		go func() {
-			_, err := a.Call(l.ctx(), b.Addr(), kindBlock, nil)
+			_, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindBlock, nil)
 			result <- err
 		}()
 		<-started
@@ -47,7 +47,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("the handler's answer became %v", err)
 		}
 		group.Wait()
-		if _, err := b.Call(l.ctx(), a.Addr(), kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+		if _, err := b.Call(l.ctx(), Node{Addr: a.Addr()}, kindEcho, nil); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("call from a closed transport: %v", err)
 		}
 		if _, err := b.Raft().Dial(raftAddr(a), time.Minute); !errors.Is(err, ErrUnreachable) {
@@ -73,14 +73,14 @@ func TestCloseInTheMiddle(t *testing.T) {
 			for range 4 {
 				group.Go(func() {
 					for {
-						_, err := a.Call(t.Context(), b.Addr(), kindEcho, []byte("x"))
+						_, err := a.Call(t.Context(), Node{Addr: b.Addr()}, kindEcho, []byte("x"))
 						if err != nil && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrLost) {
 							t.Error(err)
 						}
 						if errors.Is(err, errClosed) {
 							return
 						}
-						_, _ = a.Call(t.Context(), "c:1", kindEcho, nil)
+						_, _ = a.Call(t.Context(), Node{Addr: "c:1"}, kindEcho, nil)
 						if conn, err := a.Raft().Dial(raftAddr(b), time.Second); err == nil {
 							_ = conn.Close()
 						}

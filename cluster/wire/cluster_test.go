@@ -18,7 +18,7 @@ func TestClusterIDs(t *testing.T) {
 			a.SetCluster(c.a)
 			b.SetCluster(c.b)
 			for _, try := range [][2]*Transport{{a, b}, {b, a}} {
-				_, err := try[0].Call(l.ctx(), try[1].Addr(), kindEcho, nil)
+				_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
 				if c.ok && err != nil || !c.ok && (!errors.Is(err, ErrOtherCluster) || !errors.Is(err, ErrUnreachable)) {
 					t.Errorf("%q calls %q: %v", c.a, c.b, err)
 				}
@@ -64,7 +64,7 @@ func TestSetClusterOnOpenConnections(t *testing.T) {
 				near, far := raftPair(t, a, b)
 				result := make(chan error)
 				go func() {
-					_, err := a.Call(l.ctx(), b.Addr(), kindBlock, nil)
+					_, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindBlock, nil)
 					result <- err
 				}()
 				synctest.Wait()
@@ -95,7 +95,7 @@ func TestSetClusterOnOpenConnections(t *testing.T) {
 				if s := a.Stats().StreamsOut + b.Stats().StreamsIn; s != 0 {
 					t.Errorf("%d ends of streams are open", s)
 				}
-				if _, err := a.Call(l.ctx(), b.Addr(), kindEcho, nil); !errors.Is(err, ErrOtherCluster) {
+				if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, ErrOtherCluster) {
 					t.Errorf("a later call: %v", err)
 				}
 			})
@@ -116,7 +116,7 @@ func TestNewClusterID(t *testing.T) {
 		if _, err := near.Read(make([]byte, 1)); err == nil {
 			t.Error("raft's connection is open")
 		}
-		if _, err := a.Call(l.ctx(), b.Addr(), kindEcho, nil); !errors.Is(err, ErrOtherCluster) {
+		if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, ErrOtherCluster) {
 			t.Errorf("%v", err)
 		}
 		a.SetCluster("two")

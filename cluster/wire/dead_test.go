@@ -48,7 +48,7 @@ func TestDeadLinkIsNoticed(t *testing.T) {
 				started, ended := blockUntilDone(b)
 				result := make(chan error)
 				go func() {
-					_, err := a.Call(t.Context(), b.Addr(), kindBlock, nil)
+					_, err := a.Call(t.Context(), Node{Addr: b.Addr()}, kindBlock, nil)
 					result <- err
 				}()
 				<-started
@@ -78,7 +78,7 @@ func TestDeadLinkIsNoticed(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				if _, err := a.Call(ctx, b.Addr(), kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
+				if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
 					t.Errorf("a call over the cut: %v", err)
 				}
 				l.memory.Heal()
@@ -123,7 +123,7 @@ func TestIdleConnection(t *testing.T) {
 		l.mustEcho(a, b.Addr())
 
 		b.Handle(kindBlock, func(context.Context, Peer, []byte) ([]byte, error) { time.Sleep(3 * IdleAfter); return nil, nil })
-		if _, err := a.Call(t.Context(), b.Addr(), kindBlock, nil); err != nil {
+		if _, err := a.Call(t.Context(), Node{Addr: b.Addr()}, kindBlock, nil); err != nil {
 			t.Errorf("a connection with a request is in use: %v", err)
 		}
 	})

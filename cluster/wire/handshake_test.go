@@ -29,7 +29,7 @@ func TestWrongKey(t *testing.T) {
 		a := l.open("a", func(c *Config) { c.Key = ClusterKey{9} })
 		b := l.open("b")
 		for _, try := range [][2]*Transport{{a, b}, {b, a}} {
-			_, err := try[0].Call(l.ctx(), try[1].Addr(), kindEcho, nil)
+			_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
 			if !errors.Is(err, ErrUnreachable) || !errors.Is(err, ErrOtherKey) || errors.Is(err, ErrLost) {
 				t.Errorf("call: %v", err)
 			}
@@ -206,7 +206,7 @@ func TestDialerDemands(t *testing.T) {
 			{"closed", nil, func(*tls.Conn) {}, nil},
 		} {
 			addr := l.impostor(fmt.Sprintf("host%d", i), "n9", c.change, c.serve)
-			_, err := a.Call(l.ctx(), addr, kindEcho, nil)
+			_, err := a.Call(l.ctx(), Node{Addr: addr}, kindEcho, nil)
 			if !errors.Is(err, ErrUnreachable) || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -260,7 +260,7 @@ func TestVersions(t *testing.T) {
 		l.mustEcho(both, recent.Addr())
 		l.mustEcho(recent, both.Addr())
 		for _, try := range [][2]*Transport{{old, recent}, {recent, old}} {
-			_, err := try[0].Call(l.ctx(), try[1].Addr(), kindEcho, nil)
+			_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
 			if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrUnreachable) {
 				t.Errorf("%v", err)
 			}

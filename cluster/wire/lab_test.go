@@ -87,7 +87,7 @@ func (l *lab) ctx() context.Context {
 
 func (l *lab) mustEcho(from *Transport, addr string) {
 	l.t.Helper()
-	got, err := from.Call(l.ctx(), addr, kindEcho, []byte("hello"))
+	got, err := from.Call(l.ctx(), Node{Addr: addr}, kindEcho, []byte("hello"))
 	if err != nil || string(got) != "hello" {
 		l.t.Fatalf("call %s: %q, %v", addr, got, err)
 	}

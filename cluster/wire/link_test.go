@@ -16,20 +16,20 @@ import (
 func TestLostAndUnreachable(t *testing.T) {
 	inMemory(t, func(t *testing.T, l *lab) {
 		a, b := l.open("a"), l.open("b")
-		if _, err := a.Call(l.ctx(), "nobody:1", kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
+		if _, err := a.Call(l.ctx(), Node{Addr: "nobody:1"}, kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
 			t.Errorf("no such host: %v", err)
 		}
-		if _, err := a.Call(l.ctx(), "b:1", kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+		if _, err := a.Call(l.ctx(), Node{Addr: "b:1"}, kindEcho, nil); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("nobody listens: %v", err)
 		}
 		started, _ := blockUntilDone(b)
 		go func() { <-started; l.memory.Host("b").Down() }()
-		if _, err := a.Call(l.ctx(), b.Addr(), kindBlock, nil); !errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {
+		if _, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindBlock, nil); !errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {
 			t.Errorf("lost its power meanwhile: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := a.Call(ctx, b.Addr(), kindEcho, nil); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := a.Call(ctx, Node{Addr: b.Addr()}, kindEcho, nil); !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without power: %v", err)
 		}
 		if s := a.Stats(); s.Lost != 1 || s.Unreachable != 3 {
@@ -163,7 +163,7 @@ func TestUnsentIsRepeated(t *testing.T) {
 		l.memory.Cut("a", "b")
 		var group sync.WaitGroup
 		for range 3 { // more than the network takes: the writer is stuck
-			group.Go(func() { _, _ = a.Call(l.ctx(), b.Addr(), kindEcho, make([]byte, MaxBody)) })
+			group.Go(func() { _, _ = a.Call(l.ctx(), Node{Addr: b.Addr()}, kindEcho, make([]byte, MaxBody)) })
 		}
 		synctest.Wait()
 		group.Go(func() { l.mustEcho(a, b.Addr()) })
@@ -188,12 +188,12 @@ func TestPeerRestarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.eventually("the end is noticed", func() bool { return a.Stats().StreamsOut == 0 })
-			if _, err := a.Call(l.ctx(), addr, kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
+			if _, err := a.Call(l.ctx(), Node{Addr: addr}, kindEcho, nil); !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLost) {
 				t.Errorf("while it is down: %v", err)
 			}
 			b = l.open("b", func(c *Config) { c.Bind = addr })
 			l.eventually("it answers again", func() bool {
-				_, err := a.Call(l.ctx(), addr, kindEcho, nil)
+				_, err := a.Call(l.ctx(), Node{Addr: addr}, kindEcho, nil)
 				if err != nil && !errors.Is(err, ErrUnreachable) {
 					t.Fatal(err)
 				}
@@ -223,7 +223,7 @@ func TestBackoff(t *testing.T) {
 		var group sync.WaitGroup
 		for range 50 {
 			group.Go(func() {
-				if _, err := a.Call(l.ctx(), "b:7000", kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+				if _, err := a.Call(l.ctx(), Node{Addr: "b:7000"}, kindEcho, nil); !errors.Is(err, ErrUnreachable) {
 					t.Error(err)
 				}
 			})
@@ -233,7 +233,7 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("%d dials for calls at one moment", d)
 		}
 		for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
-			if _, err := a.Call(l.ctx(), "b:7000", kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+			if _, err := a.Call(l.ctx(), Node{Addr: "b:7000"}, kindEcho, nil); !errors.Is(err, ErrUnreachable) {
 				t.Fatal(err)
 			}
 		}
@@ -252,11 +252,11 @@ func TestLinksAreBounded(t *testing.T) {
 		a := l.open("a")
 		addr := func(i int) string { return fmt.Sprintf("a:%d", 10000+i) }
 		for i := range MaxLinks {
-			if _, err := a.Call(l.ctx(), addr(i), kindEcho, nil); errors.Is(err, ErrOverloaded) {
+			if _, err := a.Call(l.ctx(), Node{Addr: addr(i)}, kindEcho, nil); errors.Is(err, ErrOverloaded) {
 				t.Fatalf("address %d: %v", i, err)
 			}
 		}
-		if _, err := a.Call(l.ctx(), addr(MaxLinks), kindEcho, nil); !errors.Is(err, ErrOverloaded) || !errors.Is(err, ErrUnreachable) {
+		if _, err := a.Call(l.ctx(), Node{Addr: addr(MaxLinks)}, kindEcho, nil); !errors.Is(err, ErrOverloaded) || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("one too many: %v", err)
 		}
 		time.Sleep(backoffMin)

@@ -26,10 +26,10 @@ func TestAnotherNodeAtTheAddress(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 
-	if answer, err := a.CallNode(ctx, Node{ID: "b", Addr: b.Addr()}, 1, nil); err != nil || string(answer) != "yes" {
+	if answer, err := a.Call(ctx, Node{ID: "b", Addr: b.Addr()}, 1, nil); err != nil || string(answer) != "yes" {
 		t.Fatalf("the right node: %q, %v", answer, err)
 	}
-	_, err := a.CallNode(ctx, Node{ID: "c", Addr: b.Addr()}, 1, nil)
+	_, err := a.Call(ctx, Node{ID: "c", Addr: b.Addr()}, 1, nil)
 	if !errors.Is(err, ErrIdentity) || !errors.Is(err, ErrUnreachable) {
 		t.Fatalf("a request to the wrong node: %v", err)
 	}

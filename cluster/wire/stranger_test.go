@@ -150,7 +150,7 @@ func TestDialTimesOut(t *testing.T) {
 		}
 		defer func() { _ = listener.Close() }()
 		start := time.Now()
-		if _, err := a.Call(t.Context(), "mute:1", kindEcho, nil); !errors.Is(err, ErrUnreachable) {
+		if _, err := a.Call(t.Context(), Node{Addr: "mute:1"}, kindEcho, nil); !errors.Is(err, ErrUnreachable) {
 			t.Error(err)
 		}
 		if d := time.Since(start); d != HandshakeTimeout {

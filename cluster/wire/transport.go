@@ -170,15 +170,10 @@ func (t *Transport) Handle(kind Kind, h Handler) {
 	}
 }
 
-// Call sends a request to the node at addr and returns its answer, which the caller owns; body stays the caller's. It
-// waits as long as ctx allows: without a deadline, until the handler answers or the connection is lost. The package
-// doc says what the errors mean. Nothing is ever sent twice.
-func (t *Transport) Call(ctx context.Context, addr string, kind Kind, body []byte) ([]byte, error) {
-	return t.CallNode(ctx, Node{Addr: addr}, kind, body)
-}
-
-// CallNode is Call, to a certain node: if another one answers at the address, nothing is sent to it.
-func (t *Transport) CallNode(ctx context.Context, node Node, kind Kind, body []byte) ([]byte, error) {
+// Call sends a request to the node and returns its answer, which the caller owns; body stays the caller's. It waits as
+// long as ctx allows: without a deadline, until the handler answers or the connection is lost. If another node answers
+// at the address, nothing is sent to it. The package doc says what the errors mean. Nothing is ever sent twice.
+func (t *Transport) Call(ctx context.Context, node Node, kind Kind, body []byte) ([]byte, error) {
 	t.counters.calls.Add(1)
 	answer, err := t.call(ctx, node, kind, body)
 	if err != nil {
