@@ -33,8 +33,9 @@ func (s step) run(c Command) Result {
 	case *PutMember:
 		return s.putMember(c)
 	case *RemoveMember:
-		delete(s.members, c.ID)
-		return Result{}
+		return s.removeMember(c)
+	case *Pace:
+		return s.setPace(c)
 	default:
 		return records{s}.run(c)
 	}
@@ -60,9 +61,18 @@ func (s step) putMember(c *PutMember) Result {
 	return Result{}
 }
 
+func (s step) removeMember(c *RemoveMember) Result {
+	if _, ok := s.members[c.ID]; ok {
+		delete(s.members, c.ID)
+		s.lostAt = s.clock
+	}
+	return Result{}
+}
+
 func validMember(mem Member) bool {
 	return validID(mem.ID) && ValidName(mem.Name) &&
-		len(mem.Peer) <= MaxMemberAddress && len(mem.HTTP) <= MaxMemberAddress && mem.MinVersion <= mem.MaxVersion
+		len(mem.Peer) <= MaxMemberAddress && len(mem.HTTP) <= MaxMemberAddress &&
+		mem.MinVersion <= mem.MaxVersion && mem.Pin.valid()
 }
 
 func refuse(err *Error) Result { return Result{Err: err} }

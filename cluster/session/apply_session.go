@@ -129,7 +129,7 @@ func (s step) usable(k Key) (ref, *Error) {
 	switch {
 	case !ok || r.s.Expires <= s.clock:
 		return ref{}, ErrSessionInvalid
-	case s.clock > r.s.LastUse.Add(r.s.Idle).Add(IdleGrace):
+	case s.clock > r.s.LastUse.Add(r.s.Idle).Add(max(IdleGrace, s.Grace(r.s.Idle))):
 		return ref{}, ErrSessionIdle
 	}
 	return r, nil

@@ -9,7 +9,8 @@ import (
 // readable as long as logs and snapshots with it may exist.
 const (
 	entryVersion   = 1
-	commandVersion = 1 // of every kind so far
+	commandVersion = 1 // of every kind
+	pinnedMember   = 2 // of PutMember with a pin
 	resultVersion  = 1
 )
 
@@ -77,8 +78,25 @@ func AppendCommand(dst []byte, c Command) ([]byte, error) {
 		return dst, fmt.Errorf("encode command of kind %d: %w", c.Kind(), ErrBadEncoding)
 	}
 	dst = appendUint(dst, uint64(b.Kind()))
-	dst = appendUint(dst, commandVersion)
+	dst = appendUint(dst, formOf(c))
 	return b.appendBody(dst), nil
+}
+
+// formOf returns the version byte of the command's encoding, the lowest of its kind that can say all of it: what an
+// older build may have to read is written as that build does.
+func formOf(c Command) uint64 {
+	if c, ok := c.(*PutMember); ok && c.Member.Pin != PinNone {
+		return pinnedMember
+	}
+	return commandVersion
+}
+
+// knownForm reports whether the version byte is one of the command's kind.
+func knownForm(c Command, form uint64) bool {
+	if _, ok := c.(*PutMember); ok && form == pinnedMember {
+		return true
+	}
+	return form == commandVersion
 }
 
 // encodable checks the limits that hold for the form of a command. All others are Apply's, which answers each with
@@ -102,9 +120,10 @@ func DecodeCommand(b []byte) (Command, []byte, error) {
 		return nil, nil, fmt.Errorf("decode command: %w", ErrBadEncoding)
 	}
 	c := newCommand(kind)
-	if c == nil || version != commandVersion {
+	if c == nil || !knownForm(c, version) {
 		return nil, nil, fmt.Errorf("decode command of kind %d, version %d: %w", kind, version, ErrUnknownKind)
 	}
+	r.form = version
 	if c.readBody(r); r.bad {
 		return nil, nil, fmt.Errorf("decode command of kind %d: %w", kind, ErrBadEncoding)
 	}
@@ -158,6 +177,8 @@ func newCommand(kind uint64) body {
 		return new(PutMember)
 	case KindRemoveMember:
 		return new(RemoveMember)
+	case KindPace:
+		return new(Pace)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package session
 
-// Encodings of the commands on users, roles, realms and the roster. Fields stand in the order of the type.
+import "time"
+
+// Encodings of the commands on users, roles, realms, the roster and the pace. Fields stand in the order of the type.
 
 func (c *Genesis) appendBody(dst []byte) []byte {
 	dst = appendString(appendArray(dst, 4), c.ClusterID)
@@ -130,12 +132,14 @@ func (c *DeleteRealm) readBody(r *reader) {
 }
 
 func (c *PutMember) appendBody(dst []byte) []byte {
-	return appendMember(appendArray(dst, 1), c.Member)
+	return appendMember(appendArray(dst, 1), c.Member, formOf(c) == pinnedMember)
 }
 
 func (c *PutMember) readBody(r *reader) {
 	r.fields(1)
-	c.Member = r.member()
+	pinned := r.form == pinnedMember
+	c.Member = r.member(pinned)
+	r.expect(pinned == (c.Member.Pin != PinNone))
 }
 
 func (c *RemoveMember) appendBody(dst []byte) []byte { return appendString(appendArray(dst, 1), c.ID) }
@@ -143,4 +147,13 @@ func (c *RemoveMember) appendBody(dst []byte) []byte { return appendString(appen
 func (c *RemoveMember) readBody(r *reader) {
 	r.fields(1)
 	c.ID = r.string()
+}
+
+func (c *Pace) appendBody(dst []byte) []byte {
+	return appendInt(appendInt(appendArray(dst, 2), int64(c.Touch)), int64(c.Grace))
+}
+
+func (c *Pace) readBody(r *reader) {
+	r.fields(2)
+	*c = Pace{Touch: time.Duration(r.int()), Grace: time.Duration(r.int())}
 }

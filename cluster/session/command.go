@@ -28,12 +28,13 @@ const (
 	KindDeleteRealm  Kind = 19
 	KindPutMember    Kind = 20
 	KindRemoveMember Kind = 21
+	KindPace         Kind = 22 // since version 2
 )
 
-// Version range of commands that this build knows; members announce it.
+// Version range of commands that this build knows; members announce it. Version 2 adds Pace, and Member.Pin.
 const (
 	MinVersion = 1
-	MaxVersion = 1
+	MaxVersion = 2
 )
 
 // Command is one change of the state. Its fields are the whole input of its effect, together with the entry's stamp
@@ -178,6 +179,13 @@ type PutMember struct{ Member Member }
 // RemoveMember takes a node from the roster.
 type RemoveMember struct{ ID string }
 
+// Pace sets the pace of touches: see Granularity. Grace is never below Touch (ErrBadCommand): what expiry forgives must
+// not be less than what touches leave out. So to raise both, raise Grace first; to lower them, lower Touch first.
+type Pace struct {
+	Touch time.Duration // lowest granularity of touches
+	Grace time.Duration // the granularity that expiry reckons with
+}
+
 // Kind returns the stored number of each command.
 func (*Genesis) Kind() Kind      { return KindGenesis }
 func (*Tick) Kind() Kind         { return KindTick }
@@ -200,6 +208,7 @@ func (*UpdateRealm) Kind() Kind  { return KindUpdateRealm }
 func (*DeleteRealm) Kind() Kind  { return KindDeleteRealm }
 func (*PutMember) Kind() Kind    { return KindPutMember }
 func (*RemoveMember) Kind() Kind { return KindRemoveMember }
+func (*Pace) Kind() Kind         { return KindPace }
 
 // Entry is what one raft log entry holds: commands in order, under one stamp.
 type Entry struct {

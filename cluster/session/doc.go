@@ -22,7 +22,14 @@
 // # What each node does for itself
 //
 // The expiry wheel is derived state: it is rebuilt by Restore, moved on a little by every entry and by Due, and no
-// two nodes need agree on it. What it finds takes effect only as an Expire command.
+// two nodes need agree on it. What it finds takes effect only as an Expire command. LostAt is derived as well: what
+// comes of it are questions to other nodes, and a restored machine asks more of them than it would have to.
+//
+// # Versions
+//
+// Nodes of different builds apply one log. So each kind of command carries a version byte of its own and keeps its
+// bytes and its meaning for ever, the limits that it goes by included; what is new is a new kind, or a new version of a
+// kind, and VersionOf says which nodes know it. A state without anything new is written as the older build writes it.
 //
 // # Memory
 //

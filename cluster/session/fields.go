@@ -90,8 +90,13 @@ func (r *reader) blob() []byte {
 	return append([]byte(nil), b...)
 }
 
-func appendMember(dst []byte, m Member) []byte {
-	dst = appendArray(dst, 8)
+// appendMember writes the pin only where the form has a field for it.
+func appendMember(dst []byte, m Member, pinned bool) []byte {
+	if pinned {
+		dst = appendArray(dst, 9)
+	} else {
+		dst = appendArray(dst, 8)
+	}
 	dst = appendString(dst, m.ID)
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Peer)
@@ -99,13 +104,25 @@ func appendMember(dst []byte, m Member) []byte {
 	dst = appendBool(dst, m.ReadReplica)
 	dst = appendUint(dst, uint64(m.MinVersion))
 	dst = appendUint(dst, uint64(m.MaxVersion))
-	return appendTime(dst, m.Joined)
+	dst = appendTime(dst, m.Joined)
+	if pinned {
+		dst = appendUint(dst, uint64(m.Pin))
+	}
+	return dst
 }
 
-func (r *reader) member() Member {
-	r.fields(8)
-	return Member{
+func (r *reader) member(pinned bool) Member {
+	if pinned {
+		r.fields(9)
+	} else {
+		r.fields(8)
+	}
+	m := Member{
 		ID: r.string(), Name: r.string(), Peer: r.string(), HTTP: r.string(), ReadReplica: r.bool(),
 		MinVersion: r.uint8(), MaxVersion: r.uint8(), Joined: r.time(),
 	}
+	if pinned {
+		m.Pin = Pin(r.uint8())
+	}
+	return m
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // corpus is what the fuzz targets start from, by target and name. The files under testdata/fuzz hold it, so that
@@ -30,7 +31,7 @@ func corpus(t testing.TB) map[string]map[string][]byte {
 		}
 		c["FuzzDecodeResult"][name] = b
 	}
-	for name, m := range map[string]*Machine{"empty": New(), "formed": formed()} {
+	for name, m := range map[string]*Machine{"empty": New(), "formed": formed(), "paced": pacedMachine()} {
 		c["FuzzRestore"][name] = unsummed(snapshotOf(t, m))
 	}
 	for seed := range uint64(4) {
@@ -57,21 +58,25 @@ func formed() *Machine {
 	return m
 }
 
+// pacedMachine is a small one whose snapshot is of version 2.
+func pacedMachine() *Machine {
+	m := formed()
+	m.Apply(2, &Entry{Stamp: start, Commands: []Command{
+		&Pace{Grace: time.Minute}, &PutMember{Member{ID: "n1", Name: "n1", Pin: PinVoter}}, &PutMember{Member{ID: "n2", Name: "n2"}},
+	}})
+	return m
+}
+
 // unsummed cuts off the checksum: the fuzzer can't make one, the target does.
 func unsummed(snapshot []byte) []byte { return snapshot[:len(snapshot)-34] }
 
-// TestCorpus writes the files when asked to, and sees to it that no command is without one.
+// TestCorpus writes missing files when asked to, and sees to it that no command is without one.
 func TestCorpus(t *testing.T) {
 	for target, entries := range corpus(t) {
 		dir := filepath.Join("testdata", "fuzz", target)
 		for name, data := range entries {
 			file := filepath.Join(dir, name)
-			if *update {
-				text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
-				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			addMissing(t, file, fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data))
 			if _, err := os.Stat(file); err != nil {
 				t.Error(err)
 			}

@@ -81,9 +81,13 @@ func (g *generator) command() Command {
 	case 21:
 		return &Sweep{}
 	case 22:
+		if g.n(2) == 0 {
+			return &Pace{Touch: g.pace(), Grace: g.pace()}
+		}
 		return &Tick{}
 	case 23:
 		m := Member{ID: pick(g, "m1", "m2", "m3", ""), Name: "n1", Peer: "10.0.0.1:7000", MinVersion: uint8(g.n(3)), MaxVersion: 1}
+		m.Pin = pick(g, PinNone, PinNone, PinVoter, PinNonVoter, 3)
 		if g.rarely(3) {
 			return &RemoveMember{ID: m.ID}
 		}
@@ -130,6 +134,10 @@ func (g *generator) recordCommand() Command {
 		return &DeleteRealm{ID: pick(g, "e0", "e1", "e2")}
 	}
 	return &Genesis{ClusterID: pick(g, "c1", "c2"), RealmID: "e0", AdminID: "ra", ServiceID: "rb"}
+}
+
+func (g *generator) pace() time.Duration {
+	return pick(g, 0, 0, time.Minute, 4*time.Minute, 10*time.Minute, MaxPace, MaxPace+1, -1)
 }
 
 func (g *generator) create(username string) *Create {

@@ -25,8 +25,8 @@ const (
 // for (5 minutes), so that a used one is refused until it is too old anyway.
 const TombstoneLife = 10 * time.Minute
 
-// IdleGrace is how far the replicated last use may lag behind the true one before the machine itself treats a
-// session as idle. Lookups are replicated by one touch a minute; two lost ones are forgiven.
+// IdleGrace is how far the replicated last use may lag behind the true one, at least, before the machine itself treats
+// a session as idle. It is more than Machine.Grace unless the pace was raised: the machine is the last to refuse.
 const IdleGrace = 3 * time.Minute
 
 // Limits of records that only operators and nodes make. They keep every record below maxRecord, so that a snapshot
@@ -50,7 +50,8 @@ const (
 const wheelSeconds = 1024
 
 // dueRetry is how long Due waits before it hands out a key again: the Expire command that it was for is lost by then,
-// or was refused.
+// or was refused, or the leader could not tell yet whether the session is over. So a session that ends only when its
+// grace does ends at most dueRetry later.
 const dueRetry = 10 * time.Second
 
 // maxNumber bounds the log index and command number of a snapshot: there must be room to count on.

@@ -17,6 +17,8 @@ type Machine struct {
 	applied   uint64
 	seq       uint64 // commands so far
 	members   map[string]Member
+	pace      Pace
+	lostAt    Time
 	store     store
 }
 
@@ -68,11 +70,19 @@ func (m *Machine) Member(id string) (Member, bool) {
 
 // Due returns up to limit sessions for an Expire command: those whose replicated last use plus idle timeout is at or
 // before cutoff, and those whose lifetime is over by the machine's clock. Their order is about that of coming due. A
-// key is not returned again for some seconds. It looks at a bounded number of sessions, so that after a leap of the
-// clock it may take several calls to return all.
+// key is returned again after dueRetry if the session is due still, and at its new deadline when its last use has moved:
+// so no harm is done by an Expire that got lost, was refused, or was not proposed yet. However many wait for that, half of
+// limit is for sessions not returned before. Due looks at a bounded number of sessions, so that after a leap of the
+// clock it may take several calls to return all. A session that an end index has ended may be among them until it is
+// swept; an Expire passes it by.
 func (m *Machine) Due(cutoff Time, limit int) []Key {
 	return m.store.wheel.due(min(cutoff, MaxTime), m.clock, limit)
 }
+
+// OldestDue returns the deadline, by idle timeout or lifetime, of the session that is due for longest and is still
+// there, and false when none is. It costs next to nothing. It sees what the wheel has looked at, so call Due before; and
+// after a leap of the clock there may be an older one than the one it returns.
+func (m *Machine) OldestDue() (Time, bool) { return m.store.wheel.oldest() }
 
 // SweepPending reports whether a Sweep would find something to do.
 func (m *Machine) SweepPending() bool { return m.store.sweeps.len() > 0 }

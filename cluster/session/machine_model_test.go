@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // twins are two machines and the model, given the same entries: one machine goes through snapshots, the other never
@@ -18,6 +19,7 @@ type twins struct {
 	plain    *Machine
 	restored *Machine
 	index    uint64
+	reborn   Time // clock of the last restore
 }
 
 func newTwins(t testing.TB) *twins {
@@ -60,7 +62,7 @@ func (tw *twins) restore() {
 	if _, err := m.Snapshot().WriteTo(&again); err != nil || !bytes.Equal(buf.Bytes(), again.Bytes()) {
 		tw.t.Fatalf("entry %d: the restored machine writes another snapshot (%v)", tw.index, err)
 	}
-	tw.restored = m
+	tw.restored, tw.reborn = m, m.Clock()
 }
 
 // check compares everything that can be read.
@@ -68,6 +70,10 @@ func (tw *twins) check(keys []Key) {
 	tw.t.Helper()
 	if tw.plain.Hash() != tw.restored.Hash() {
 		tw.t.Fatalf("entry %d: hashes differ", tw.index)
+	}
+	if tw.plain.LostAt() != tw.md.lostAt || tw.restored.LostAt() != max(tw.md.lostAt, tw.reborn) {
+		tw.t.Fatalf("entry %d: a node was lost at %d, the machines say %d, and %d since %d",
+			tw.index, tw.md.lostAt, tw.plain.LostAt(), tw.restored.LostAt(), tw.reborn)
 	}
 	want := tw.md.describe(keys)
 	for name, m := range map[string]*Machine{"plain": tw.plain, "restored": tw.restored} {
@@ -158,10 +164,14 @@ func TestModelReachesEverything(t *testing.T) {
 		"*session.Delete ok", "*session.Invalidate ok", "*session.UpdateUser last-admin", "*session.DeleteUser ok",
 		"*session.DeleteUser last-admin", "*session.DeleteRole role-in-use", "*session.DeleteRole ok",
 		"*session.DeleteRealm ok", "*session.DeleteRealm realm-in-use", "*session.CreateUser not-first-user",
+		"*session.Pace ok", "*session.Pace bad-command", "*session.PutMember ok", "*session.PutMember bad-command", "*session.RemoveMember ok",
 	} {
 		if seen[want] == 0 {
 			t.Errorf("never seen: %s", want)
 		}
+	}
+	if md.late == 0 {
+		t.Error("no session was ever saved by a raised pace")
 	}
 }
 
@@ -192,6 +202,7 @@ func describe(m *Machine, keys []Key) []string {
 		fmt.Sprintf("sessions %d users %d roles %d realms %d tombstones %d bytes %d created %d ended %v",
 			st.Sessions, st.Users, st.Roles, st.Realms, st.Tombstones, st.AttributeBytes, st.Created, st.Ended),
 		fmt.Sprint("members ", m.Members()),
+		fmt.Sprint("pace ", m.Pace(), m.Grace(time.Hour), m.Granularity(time.Hour)),
 	}
 	for _, k := range keys {
 		line := k.String() + ":"
@@ -263,6 +274,7 @@ func (md *model) describe(keys []Key) []string {
 		fmt.Sprintf("sessions %d users %d roles %d realms %d tombstones %d bytes %d created %d ended %v",
 			len(live), len(md.users), len(md.roles), len(md.realms), len(md.tombs), bytes, md.created, md.ended),
 		fmt.Sprint("members ", slices.SortedFunc(maps.Values(md.members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })),
+		fmt.Sprint("pace ", md.pace, md.grace(time.Hour), modelGranularity(time.Hour, md.pace.Touch)),
 	}
 	for _, k := range keys {
 		out = append(out, md.describeKey(k))

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // model is what the machine should be, written without regard to cost: flat maps, no index, no end index, no wheel.
@@ -22,6 +23,9 @@ type model struct {
 	roles     map[string]Role       // by id
 	realms    map[string]Realm      // by id
 	members   map[string]Member
+	pace      Pace
+	lostAt    Time
+	late      int // changes of sessions that were idle for longer than IdleGrace forgives
 	created   uint64
 	ended     map[Reason]uint64
 }
@@ -88,7 +92,7 @@ func (md *model) one(c Command) Result {
 		return md.sweep()
 	case *PutMember:
 		m := c.Member
-		if !modelID(m.ID) || !modelName(m.Name) || len(m.Peer) > 255 || len(m.HTTP) > 255 || m.MinVersion > m.MaxVersion {
+		if !modelID(m.ID) || !modelName(m.Name) || len(m.Peer) > 255 || len(m.HTTP) > 255 || m.MinVersion > m.MaxVersion || m.Pin > 2 {
 			return Result{Err: ErrBadCommand}
 		}
 		m.Joined = md.clock
@@ -98,7 +102,16 @@ func (md *model) one(c Command) Result {
 		md.members[m.ID] = m
 		return Result{}
 	case *RemoveMember:
+		if _, ok := md.members[c.ID]; ok {
+			md.lostAt = md.clock
+		}
 		delete(md.members, c.ID)
+		return Result{}
+	case *Pace:
+		if c.Touch < 0 || c.Grace < c.Touch || c.Grace > 24*time.Hour {
+			return Result{Err: ErrBadCommand}
+		}
+		md.pace = *c
 		return Result{}
 	}
 	return md.record(c)
@@ -219,10 +232,23 @@ func (md *model) usable(k Key) *Error {
 	if s == nil || md.clock >= s.Expires {
 		return ErrSessionInvalid
 	}
-	if md.clock-s.LastUse > Time((s.Idle + IdleGrace).Milliseconds()) {
+	if md.clock-s.LastUse > Time(s.Idle.Milliseconds()+max(3*time.Minute, md.grace(s.Idle)).Milliseconds()) {
 		return ErrSessionIdle
 	}
+	if md.clock-s.LastUse > Time((s.Idle + 3*time.Minute).Milliseconds()) {
+		md.late++
+	}
 	return nil
+}
+
+func (md *model) grace(idle time.Duration) time.Duration {
+	return modelGranularity(idle, md.pace.Grace) + 2*time.Second
+}
+
+// modelGranularity says it in another order: what is usual, the pace where that is more, and then the bound.
+func modelGranularity(idle, pace time.Duration) time.Duration {
+	usual := min(idle/15, 120*time.Second)
+	return min(max(usual, pace), idle/4)
 }
 
 func (md *model) change(k Key, ifRev uint64, edit func(map[string]string) *Error) Result {

@@ -90,8 +90,9 @@ func appendArray(dst []byte, n int) []byte {
 // reader takes values from the front of b. The first that is not as expected makes it bad: from then on it returns
 // zero values, and lengths of zero, so that the caller need look only once, at the end.
 type reader struct {
-	b   []byte
-	bad bool
+	b    []byte
+	bad  bool
+	form uint64 // version byte of the command that is being read
 }
 
 func (r *reader) fail() {

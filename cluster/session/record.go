@@ -149,7 +149,31 @@ type Member struct {
 	MinVersion  uint8 // range of command versions that it knows
 	MaxVersion  uint8
 	Joined      Time
+	Pin         Pin // what an operator has decided about its vote; since version 2
 }
+
+// Pin is an operator's decision about a node's vote, which goes before what the node itself asks for. The numbers are
+// stored.
+type Pin uint8
+
+// The pins.
+const (
+	PinNone     Pin = 0 // a node votes when it has caught up, unless it is a read replica
+	PinVoter    Pin = 1 // votes, read replica or not
+	PinNonVoter Pin = 2 // never votes
+)
+
+func (p Pin) String() string {
+	switch p {
+	case PinVoter:
+		return "voter"
+	case PinNonVoter:
+		return "non-voter"
+	}
+	return ""
+}
+
+func (p Pin) valid() bool { return p <= PinNonVoter }
 
 // Names that every cluster has from its first entry.
 const (

@@ -28,6 +28,7 @@ func Restore(r io.Reader) (*Machine, error) {
 // restorer rebuilds a machine record by record.
 type restorer struct {
 	in       snapshotReader
+	version  uint64
 	m        *Machine
 	meta     meta
 	last     string // id of the record before, within its kind
@@ -38,11 +39,11 @@ type restorer struct {
 func (rs *restorer) run() error {
 	for _, section := range []func() error{
 		func() error { return restoreEach(rs, "head", 1, (*reader).head, rs.takeHead) },
-		func() error { return restoreEach(rs, "meta", 1, (*reader).meta, rs.takeMeta) },
+		func() error { return restoreEach(rs, "meta", 1, rs.readMeta, rs.takeMeta) },
 		func() error { return restoreEach(rs, "role", rs.meta.roles, (*reader).role, rs.takeRole) },
 		func() error { return restoreEach(rs, "realm", rs.meta.realms, (*reader).realm, rs.takeRealm) },
 		func() error { return restoreEach(rs, "user", rs.meta.users, (*reader).user, rs.takeUser) },
-		func() error { return restoreEach(rs, "member", rs.meta.members, (*reader).member, rs.takeMember) },
+		func() error { return restoreEach(rs, "member", rs.meta.members, rs.readMember, rs.takeMember) },
 		func() error { return restoreEach(rs, "sweep", rs.meta.sweeps, (*reader).sweep, rs.takeSweep) },
 		rs.placeSweeps,
 		func() error { return restoreEach(rs, "session", rs.meta.sessions, (*reader).session, rs.takeSession) },
@@ -86,24 +87,30 @@ func (rs *restorer) takeHead(h head) error {
 	if h.magic != snapshotMagic {
 		return broken("not a snapshot")
 	}
-	if h.version != snapshotVersion {
+	if h.version != snapshotV1 && h.version != snapshotV2 {
 		return fmt.Errorf("version %d: %w", h.version, ErrUnknownKind)
 	}
 	if h.index > maxNumber {
 		return broken("index out of range")
 	}
-	rs.m.applied = h.index
+	rs.version, rs.m.applied = h.version, h.index
 	return nil
 }
+
+func (rs *restorer) readMeta(r *reader) meta { return r.meta(rs.version) }
+
+func (rs *restorer) readMember(r *reader) Member { return r.member(rs.version >= snapshotV2) }
 
 func (rs *restorer) takeMeta(x meta) error {
 	m := rs.m
 	if x.clusterID != "" && !validID(x.clusterID) || x.clock < 0 || x.clock > MaxTime || x.seq > maxNumber ||
-		x.endedCount[0] != 0 {
+		x.endedCount[0] != 0 || !x.pace.valid() {
 		return broken("field out of range")
 	}
 	rs.meta = x
 	m.clusterID, m.clock, m.seq, m.everUser = x.clusterID, x.clock, x.seq, x.everUser
+	m.pace = x.pace
+	m.lostAt = x.clock // nobody knows any more: the latest that it can be
 	m.store.created, m.store.endedCount, m.store.cursor = x.created, x.endedCount, x.cursor
 	m.store.wheel.base = second(x.clock)
 	return nil
@@ -215,6 +222,9 @@ func validRoleSet(names []string) bool {
 // finish checks what can be seen only at the end, and derives what needs all records.
 func (rs *restorer) finish() error {
 	m := rs.m
+	if st := m.state(); st.version() != rs.version {
+		return broken("version 2 without need")
+	}
 	if err := rs.checkBuiltIns(); err != nil {
 		return err
 	}
@@ -235,7 +245,7 @@ func (rs *restorer) finish() error {
 			}
 		}
 	}
-	m.store.wheel.sortLists()
+	m.store.wheel.sortQueues()
 	return nil
 }
 

@@ -14,6 +14,7 @@ type script struct {
 	m     *Machine
 	now   Time
 	index uint64
+	log   []*Entry
 }
 
 // newScript has a formed cluster: native with ann (admin) and bob, and the external realm corp without a user.
@@ -30,8 +31,10 @@ func newScript(t *testing.T) *script {
 func (s *script) pass(d time.Duration) { s.now = s.now.Add(d) }
 
 func (s *script) do(cmds ...Command) []Result {
+	e := &Entry{Stamp: s.now, Commands: cmds}
+	s.log = append(s.log, e)
 	s.index++
-	return s.m.Apply(s.index, &Entry{Stamp: s.now, Commands: cmds})
+	return s.m.Apply(s.index, e)
 }
 
 func (s *script) ok(cmd Command) Result {

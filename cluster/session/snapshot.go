@@ -19,10 +19,15 @@ import (
 //
 // The order is the same on every node, whatever the memory layout. Indexes, accounts and the expiry wheel are not
 // written: Restore builds them again.
+//
+// Version 2 adds the pace to meta and the pin to each member. It is written only of a state that version 1 can't tell
+// whole, so that nodes of the older build can read what was made without the newer commands; and one state still has
+// one encoding.
 const (
-	snapshotMagic   = "cloakroom sessions"
-	snapshotVersion = 1
-	snapshotBuffer  = 64 << 10 // bytes written at a time
+	snapshotMagic  = "cloakroom sessions"
+	snapshotV1     = 1
+	snapshotV2     = 2
+	snapshotBuffer = 64 << 10 // bytes written at a time
 )
 
 // Snapshot is the state of a machine at one index. It shares the machine's immutable records and keeps its memory
@@ -45,6 +50,7 @@ type state struct {
 	userCount  int
 	users      []*cowShard[string, *User]
 	members    []Member
+	pace       Pace
 	sweeps     fifo[*sweep]
 	swept      int
 	cursor     Key
@@ -68,7 +74,7 @@ func (m *Machine) Snapshot() *Snapshot {
 func (m *Machine) Hash() [32]byte {
 	w := snapshotWriter{w: io.Discard, sum: sha256.New()}
 	st := m.state()
-	if err := w.state(&st); err != nil {
+	if err := w.state(&st, st.version()); err != nil {
 		panic("BUG: hash of a state: " + err.Error())
 	}
 	return [32]byte(w.sum.Sum(nil))
@@ -83,10 +89,18 @@ func (m *Machine) state() state {
 		roles:     slices.SortedFunc(maps.Values(m.roles), func(a, b *Role) int { return strings.Compare(a.ID, b.ID) }),
 		realms:    slices.SortedFunc(slices.Values(m.Realms()), func(a, b *Realm) int { return strings.Compare(a.ID, b.ID) }),
 		userCount: m.users.n, users: m.users.shards,
-		members: m.Members(),
-		sweeps:  st.sweeps, swept: st.swept, cursor: st.cursor,
+		members: m.Members(), pace: m.pace,
+		sweeps: st.sweeps, swept: st.swept, cursor: st.cursor,
 		sessions: st.table.view(), tombs: st.tombs.queue,
 	}
+}
+
+// version returns the lowest that tells the state whole.
+func (st *state) version() uint64 {
+	if st.pace != (Pace{}) || slices.ContainsFunc(st.members, func(mem Member) bool { return mem.Pin != PinNone }) {
+		return snapshotV2
+	}
+	return snapshotV1
 }
 
 // Index returns the log index of the last entry that the snapshot holds.
@@ -95,8 +109,9 @@ func (s *Snapshot) Index() uint64 { return s.index }
 // WriteTo writes the snapshot. It may run beside the machine's further work.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	sw := snapshotWriter{w: w, sum: sha256.New()}
-	sw.record(head{magic: snapshotMagic, version: snapshotVersion, index: s.index}.append(nil))
-	err := sw.state(&s.state)
+	version := s.state.version()
+	sw.record(head{magic: snapshotMagic, version: version, index: s.index}.append(nil))
+	err := sw.state(&s.state, version)
 	if err == nil {
 		err = sw.checksum()
 	}
@@ -116,8 +131,8 @@ type snapshotWriter struct {
 	err     error
 }
 
-func (w *snapshotWriter) state(st *state) error {
-	w.record(st.appendMeta(w.scratch[:0]))
+func (w *snapshotWriter) state(st *state, version uint64) error {
+	w.record(st.appendMeta(w.scratch[:0], version))
 	for _, r := range st.roles {
 		w.record(r.append(w.scratch[:0]))
 	}
@@ -128,7 +143,7 @@ func (w *snapshotWriter) state(st *state) error {
 		return w.record(u.append(w.scratch[:0]))
 	})
 	for _, mem := range st.members {
-		w.record(appendMember(w.scratch[:0], mem))
+		w.record(appendMember(w.scratch[:0], mem, version >= snapshotV2))
 	}
 	swept := st.swept
 	st.sweeps.each(func(sw *sweep) bool {

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Encodings of the records of a snapshot, version 1.
+// Encodings of the records of a snapshot.
 
 // head comes before everything else, so that a reader knows whether it can go on.
 type head struct {
@@ -20,8 +20,12 @@ func (r *reader) head() head {
 	return head{magic: r.string(), version: r.uint(), index: r.uint()}
 }
 
-func (st *state) appendMeta(dst []byte) []byte {
-	dst = appendArray(dst, 14)
+func (st *state) appendMeta(dst []byte, version uint64) []byte {
+	if version >= snapshotV2 {
+		dst = appendArray(dst, 16)
+	} else {
+		dst = appendArray(dst, 14)
+	}
 	dst = appendString(dst, st.clusterID)
 	dst = appendTime(dst, st.clock)
 	dst = appendUint(dst, st.seq)
@@ -37,6 +41,9 @@ func (st *state) appendMeta(dst []byte) []byte {
 	} {
 		dst = appendUint(dst, uint64(n))
 	}
+	if version >= snapshotV2 {
+		dst = appendInt(appendInt(dst, int64(st.pace.Touch)), int64(st.pace.Grace))
+	}
 	return dst
 }
 
@@ -49,12 +56,17 @@ type meta struct {
 	created    uint64
 	endedCount [reasonCount]uint64
 	cursor     Key
+	pace       Pace
 
 	roles, realms, users, members, sweeps, sessions, tombs uint64
 }
 
-func (r *reader) meta() meta {
-	r.fields(14)
+func (r *reader) meta(version uint64) meta {
+	if version >= snapshotV2 {
+		r.fields(16)
+	} else {
+		r.fields(14)
+	}
 	m := meta{clusterID: r.string(), clock: r.time(), seq: r.uint(), everUser: r.bool(), created: r.uint()}
 	r.fields(reasonCount)
 	for i := range m.endedCount {
@@ -63,6 +75,9 @@ func (r *reader) meta() meta {
 	m.cursor = r.optKey()
 	for _, n := range []*uint64{&m.roles, &m.realms, &m.users, &m.members, &m.sweeps, &m.sessions, &m.tombs} {
 		*n = r.uint()
+	}
+	if version >= snapshotV2 {
+		m.pace = Pace{Touch: time.Duration(r.int()), Grace: time.Duration(r.int())}
 	}
 	return m
 }

@@ -62,6 +62,25 @@ func busy(t *testing.T) *script {
 	return s
 }
 
+// paced is busy with what only version 2 can say: a pace, and members with and without a pin.
+func paced(t *testing.T) *script {
+	s := busy(t)
+	s.ok(&Pace{Touch: 3 * time.Minute, Grace: 7 * time.Minute})
+	s.ok(&PutMember{Member{ID: "n2", Name: "n2", MaxVersion: 2, Pin: PinNonVoter}})
+	s.ok(&PutMember{Member{ID: "n3", Name: "n3", MaxVersion: 2, ReadReplica: true, Pin: PinVoter}})
+	return s
+}
+
+// sweeping is as a Sweep leaves it that has looked at some of the table for the sessions of a deleted realm.
+func sweeping(t *testing.T) *script {
+	s := newScript(t)
+	s.ok(s.create(1, NativeRealm, "bob"))
+	s.ok(s.create(2, "corp", "eve"))
+	s.ok(&DeleteRealm{ID: "e1"})
+	s.m.store.cursor = key(1)
+	return s
+}
+
 func TestSnapshotAndRestore(t *testing.T) {
 	s := busy(t)
 	next := reread(t, s.m)
@@ -190,6 +209,10 @@ func TestRestoreRefusesContradictions(t *testing.T) {
 		{"more sessions made than there were", func(st *state) { st.created++ }},
 		{"member without an id", func(st *state) { st.members[0].ID = "" }},
 		{"clock beyond all times", func(st *state) { st.clock = MaxTime + 1 }},
+		{"unknown pin", func(st *state) { st.members[0].Pin = PinNonVoter + 1 }},
+		{"negative pace", func(st *state) { st.pace = Pace{Touch: -1} }},
+		{"pace of touches beyond the grace", func(st *state) { st.pace = Pace{Touch: 2, Grace: 1} }},
+		{"pace out of bounds", func(st *state) { st.pace = Pace{Grace: MaxPace + 1} }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			snap := busy(t).m.Snapshot()
@@ -228,7 +251,7 @@ func withKey(s Session, k Key) Session {
 }
 
 func TestRestoreOfANewerVersion(t *testing.T) {
-	body := appendBytes(nil, head{magic: snapshotMagic, version: snapshotVersion + 1}.append(nil))
+	body := appendBytes(nil, head{magic: snapshotMagic, version: snapshotV2 + 1}.append(nil))
 	if _, err := Restore(bytes.NewReader(body)); !errors.Is(err, ErrUnknownKind) {
 		t.Errorf("got %v", err)
 	}

@@ -1,22 +1,18 @@
 package session
 
-import (
-	"cmp"
-	"slices"
-)
-
 // wheel finds the sessions that are due to end. A ring of one-second buckets holds those whose deadline is ahead, by
 // the second in which to look at them again; a use does not move a session, it is put on where it belongs when its
-// bucket's second has passed. Sessions whose deadline has passed wait in lists, from which due takes them.
+// bucket's second has passed. Sessions whose deadline has passed wait in queues until they end or are used; due hands
+// them out from there.
 //
 // Every node's wheel moves with every entry, so that a new leader has nothing to catch up with. Being derived, it may
 // differ between nodes; all it can do wrong is to be late.
 type wheel struct {
 	base  int64 // the second of the bucket to look at next
 	ring  [wheelSeconds]list
-	idle  list // the idle timeout is over: about in the order of that
-	old   list // the absolute lifetime is over
-	asked list // handed out by due, in that order
+	idle  queue        // the idle timeout is over
+	old   queue        // the absolute lifetime is over
+	asked fifo[handed] // handed out by due, in that order; sessions that ended or were used since leave theirs behind
 }
 
 // node is one session's place in the wheel.
@@ -24,7 +20,7 @@ type node struct {
 	key        Key
 	idleAt     Time // last use plus idle timeout
 	expires    Time
-	asked      Time // when due handed it out; only in the list asked
+	asked      Time // when due last handed it out; 0: not since it came into its queue
 	in         *list
 	prev, next *node
 }
@@ -36,17 +32,29 @@ func second(t Time) int64 { return int64(t) / 1000 }
 // add puts a session into the wheel.
 func (w *wheel) add(n *node, now Time) { w.place(n, now) }
 
-// used records a later idle deadline. A session that waits in a list goes back to the ring at once: the lists are
-// looked through by the leader only, and those of the other nodes would fill up.
+// used records a later idle deadline. A session that waits in a queue goes back to the ring at once: the queues are
+// worked off by the leader only, and those of the other nodes would fill up. If it is due even so, it is as if it had
+// just become so: whatever was found out about it was about its last use before.
 func (w *wheel) used(n *node, idleAt, now Time) {
-	n.idleAt = idleAt
-	if n.in == &w.idle || n.in == &w.old || n.in == &w.asked && n.deadline() > now {
-		n.in.remove(n)
-		w.place(n, now)
+	if n.in != &w.idle.list && n.in != &w.old.list {
+		n.idleAt = idleAt
+		return
 	}
+	w.remove(n)
+	n.idleAt = idleAt
+	w.place(n, now)
 }
 
-func (w *wheel) remove(n *node) { n.in.remove(n) }
+func (w *wheel) remove(n *node) {
+	switch n.in {
+	case &w.idle.list:
+		w.idle.remove(n)
+	case &w.old.list:
+		w.old.remove(n)
+	default:
+		n.in.remove(n)
+	}
+}
 
 func (w *wheel) place(n *node, now Time) {
 	switch d := n.deadline(); {
@@ -64,6 +72,7 @@ func (w *wheel) place(n *node, now Time) {
 // advance goes through the buckets of the seconds before now, looking at no more than limit sessions. It returns what
 // is left of limit.
 func (w *wheel) advance(now Time, limit int) int {
+	w.forget(limit)
 	target := second(now)
 	if w.base > target+wheelSeconds {
 		// A cutoff led the wheel far ahead of cluster time. Going back by whole turns leaves every session in its
@@ -87,49 +96,6 @@ func (w *wheel) advance(now Time, limit int) int {
 	return limit
 }
 
-// due returns sessions whose idle timeout was over at cutoff or whose lifetime is over at clock, at most limit of
-// them, and hands out none of these again for dueRetry. It looks at a number of sessions in proportion to limit.
-func (w *wheel) due(cutoff, clock Time, limit int) []Key {
-	now := max(cutoff, clock)
-	steps := w.advance(now, wheelSteps+4*limit)
-	w.openSecond(now, steps)
-	w.askAgain(cutoff, now, limit)
-	keys := w.take(nil, &w.old, now, limit, func(n *node) bool { return n.expires <= clock })
-	return w.take(keys, &w.idle, now, limit, func(n *node) bool { return n.idleAt <= cutoff })
-}
-
-// askAgain puts back what was handed out dueRetry ago and is still here: to the front where it is due as before, for
-// at the end it would wait until what came in meanwhile is due as well.
-func (w *wheel) askAgain(cutoff, now Time, limit int) {
-	for n := w.asked.head; n != nil && limit > 0; n = w.asked.head {
-		if n.asked <= now && now < n.asked.Add(dueRetry) {
-			return
-		}
-		limit--
-		w.asked.remove(n)
-		if n.idleAt <= cutoff {
-			w.idle.addFront(n)
-		} else {
-			w.place(n, now)
-		}
-	}
-}
-
-// sortLists puts the lists of what has come due into order, after sessions were added in another.
-func (w *wheel) sortLists() {
-	for _, l := range []*list{&w.old, &w.idle} {
-		var nodes []*node
-		for n := l.head; n != nil; n = l.head {
-			l.remove(n)
-			nodes = append(nodes, n)
-		}
-		slices.SortStableFunc(nodes, func(a, b *node) int { return cmp.Compare(a.deadline(), b.deadline()) })
-		for _, n := range nodes {
-			l.add(n)
-		}
-	}
-}
-
 // openSecond takes from the bucket of the current second what has already come due in it.
 func (w *wheel) openSecond(now Time, steps int) {
 	bucket := &w.ring[second(now)%wheelSeconds]
@@ -141,55 +107,4 @@ func (w *wheel) openSecond(now Time, steps int) {
 		}
 		n = next
 	}
-}
-
-// take moves sessions from the head of a list to asked and adds their keys, until one is not due.
-func (w *wheel) take(keys []Key, from *list, now Time, limit int, due func(*node) bool) []Key {
-	for n := from.head; n != nil && len(keys) < limit && due(n); n = from.head {
-		from.remove(n)
-		n.asked = now
-		w.asked.add(n)
-		keys = append(keys, n.key)
-	}
-	return keys
-}
-
-// list is a doubly linked list of nodes. A node is in one list at a time.
-type list struct{ head, tail *node }
-
-func (l *list) add(n *node) {
-	n.in, n.prev, n.next = l, l.tail, nil
-	if l.tail == nil {
-		l.head = n
-	} else {
-		l.tail.next = n
-	}
-	l.tail = n
-}
-
-func (l *list) addFront(n *node) {
-	n.in, n.prev, n.next = l, nil, l.head
-	if l.head == nil {
-		l.tail = n
-	} else {
-		l.head.prev = n
-	}
-	l.head = n
-}
-
-func (l *list) remove(n *node) {
-	if n.in != l {
-		panic("BUG: wheel node is not in the list it is removed from")
-	}
-	if n.prev == nil {
-		l.head = n.next
-	} else {
-		n.prev.next = n.next
-	}
-	if n.next == nil {
-		l.tail = n.prev
-	} else {
-		n.next.prev = n.prev
-	}
-	n.in, n.prev, n.next = nil, nil, nil
 }

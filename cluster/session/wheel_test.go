@@ -175,6 +175,7 @@ func TestDueFindsAll(t *testing.T) {
 type wheelPlay struct {
 	t         *testing.T
 	rnd       *rand.Rand
+	lag       time.Duration // of the cutoff behind the clock
 	leader    *script
 	follower  *script
 	since     map[Key]Time // due since, at the leader
@@ -186,8 +187,8 @@ type wheelPlay struct {
 
 func newWheelPlay(t *testing.T, seed uint64) *wheelPlay {
 	return &wheelPlay{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 5)), leader: newScript(t), follower: newScript(t),
-		since: map[Key]Time{}, asked: map[Key]Time{},
+		t: t, rnd: rand.New(rand.NewPCG(seed, 5)), lag: time.Duration(seed%2) * time.Minute,
+		leader: newScript(t), follower: newScript(t), since: map[Key]Time{}, asked: map[Key]Time{},
 	}
 }
 
@@ -216,6 +217,7 @@ func (p *wheelPlay) step() {
 	case n < 8 && len(p.keys) > 0:
 		k := p.keys[len(p.keys)-1-p.rnd.IntN(min(len(p.keys), 200))]
 		delete(p.asked, k) // a use may make it due anew
+		delete(p.since, k)
 		switch p.rnd.IntN(8) {
 		case 0:
 			p.do(&Put{Key: k, Attrs: attrs(1, 1)})
@@ -243,7 +245,7 @@ func (p *wheelPlay) create() {
 // expire is the leader's part, with proposals that get lost.
 func (p *wheelPlay) expire() {
 	clock := p.leader.m.Clock()
-	cutoff := clock.Add(-time.Minute)
+	cutoff := clock.Add(-p.lag)
 	due := naiveDue(p.leader.m, cutoff)
 	got := p.leader.m.Due(cutoff, 5000)
 	for _, k := range got {
@@ -265,14 +267,34 @@ func (p *wheelPlay) expire() {
 		if _, ok := p.since[k]; !ok {
 			p.since[k] = clock
 		}
-		// At the latest when those before it have passed the minute between their timeout and the cutoff.
-		late := max(p.since[k], p.asked[k].Add(dueRetry), p.leapt).Add(90 * time.Second)
+		// At the latest when those before it have passed the time between their timeout and the cutoff.
+		late := max(p.since[k], p.asked[k].Add(dueRetry), p.leapt).Add(p.lag + 15*time.Second)
 		if at, ok := p.asked[k]; (!ok || at < clock.Add(-dueRetry)) && clock > late {
 			p.t.Fatalf("%s is due for %d ms and was not handed out", k, clock-p.since[k])
 		}
 	}
+	p.oldest()
 	if len(got) > 0 && p.rnd.IntN(3) > 0 {
 		p.do(&Expire{Cutoff: cutoff, Keys: got})
+	}
+}
+
+// oldest holds OldestDue against a search. Only a leap of the clock, and a use that came to be known too late to save
+// its session, bring the wheel's order into disorder.
+func (p *wheelPlay) oldest() {
+	clock := p.leader.m.Clock()
+	want, due := MaxTime, false
+	for _, s := range p.leader.m.Sessions(Key{}, 1<<30) {
+		if at := min(s.LastUse.Add(s.Idle), s.Expires); at <= clock {
+			want, due = min(want, at), true
+		}
+	}
+	got, ok := p.leader.m.OldestDue()
+	if ok != due || due && got < want {
+		p.t.Fatalf("oldest %d %v, want %d %v", got, ok, want, due)
+	}
+	if due && clock > p.leapt.Add(5*time.Minute) && got > want.Add(time.Minute) {
+		p.t.Fatalf("oldest is over for %d ms, want %d", clock-got, clock-want)
 	}
 }
 
