@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
-	"cloakroom/bench/load"
 	"cloakroom/bench/peer"
 )
 
@@ -67,14 +65,9 @@ func (c *failoverCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := cluster.Fill(ctx, c.Sessions); err != nil {
 		return err
 	}
-	var outcomes []outcome
-	for round := range c.Rounds {
-		o, err := c.round(ctx, cluster)
-		if err != nil {
-			return fmt.Errorf("round %d: %w", round+1, err)
-		}
-		outcomes = append(outcomes, o)
-		a.progressf("round %d of %d: %s", round+1, c.Rounds, o)
+	outcomes, err := c.killing().rounds(ctx, a, cluster, c.Rounds)
+	if err != nil {
+		return err
 	}
 	if c.JSON {
 		err = writeJSON(a.stdout, outcomes)
@@ -84,93 +77,7 @@ func (c *failoverCmd) Run(ctx context.Context, a *app) (err error) {
 	return errors.Join(err, verdict(outcomes))
 }
 
-// round kills the leader once and starts it again.
-func (c *failoverCmd) round(ctx context.Context, cluster *peer.Cloakroom) (outcome, error) {
-	if err := cluster.WaitWhole(ctx); err != nil {
-		return outcome{}, err
-	}
-	leader, err := cluster.Leader(ctx)
-	if err != nil {
-		return outcome{}, err
-	}
-	survivors := cluster.Service(leader)
-	sessions := cluster.Sessions()
-	puts, lookups := &witness{}, &witness{}
-	runs := []run{{c.Puts, survivors.Put(sessions, peer.ValueBytes), puts}}
-	if c.Lookups > 0 {
-		runs = append(runs, run{c.Lookups, survivors.Lookup(sessions, peer.Verify, ""), lookups})
-	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := c.start(ctx, runs)
-	killed, gone, err := c.kill(ctx, cluster, leader)
-	if err != nil {
-		cancel()
-		return outcome{}, errors.Join(err, <-done)
-	}
-	if err := <-done; err != nil {
-		return outcome{}, err
-	}
-	o := newOutcome(cluster.NodeName(leader), killed, gone, puts, lookups)
-	return o, cluster.Restart(ctx, leader)
-}
-
-// run is one of the loads of a round.
-type run struct {
-	rate    float64
-	open    load.Open
-	witness *witness
-}
-
-// start starts the loads; their joined errors come when all have ended.
-func (c *failoverCmd) start(ctx context.Context, runs []run) <-chan error {
-	errs := make(chan error, len(runs))
-	var wg sync.WaitGroup
-	for _, r := range runs {
-		wg.Go(func() {
-			_, err := load.Run(ctx, load.Config{
-				Workers: c.Connections, Duration: c.Before + c.After, Rate: r.rate, Open: r.open, Observe: r.witness.observe,
-			})
-			errs <- err
-		})
-	}
-	done := make(chan error, 1)
-	go func() {
-		wg.Wait()
-		close(errs)
-		var all []error
-		for err := range errs {
-			all = append(all, err)
-		}
-		done <- errors.Join(all...)
-	}()
-	return done
-}
-
-// kill waits until the load has run for a while and kills the node. gone is when it no longer existed: what was sent
-// after that, it can't have answered.
-func (c *failoverCmd) kill(ctx context.Context, cluster *peer.Cloakroom, node int) (killed, gone time.Time, err error) {
-	select {
-	case <-time.After(c.Before):
-	case <-ctx.Done():
-		return killed, gone, ctx.Err()
-	}
-	killed = time.Now()
-	if err := cluster.Kill(node); err != nil {
-		return killed, gone, fmt.Errorf("kill the leader: %w", err)
-	}
-	return killed, time.Now(), nil
-}
-
-// witness remembers the calls of one load.
-type witness struct {
-	mu    sync.Mutex
-	calls []load.Observation // bounded: rate × duration of a round
-}
-
-func (w *witness) observe(o load.Observation) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls = append(w.calls, o)
+// killing returns what is done in each round.
+func (c *failoverCmd) killing() *killing {
+	return &killing{connections: c.Connections, puts: c.Puts, lookups: c.Lookups, before: c.Before, after: c.After}
 }

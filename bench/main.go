@@ -1,5 +1,6 @@
 // Command bench owns the figures that are quoted of the product: it puts load on running nodes, compares a cluster
-// with its peers side by side, and measures what a lost leader costs. It knows the product over HTTP only.
+// with its peers side by side, and measures what a lost leader costs and how easily one is lost. It knows the product
+// over HTTP only.
 package main
 
 import (
@@ -23,12 +24,14 @@ const (
 
 // cli is the command line.
 type cli struct {
-	Lookup   lookupCmd   `cmd:"" help:"Look up random sessions on running nodes."`
-	Put      putCmd      `cmd:"" help:"Overwrite an attribute of random sessions on running nodes."`
-	Create   createCmd   `cmd:"" help:"Make sessions on running nodes."`
-	Compare  compareCmd  `cmd:"" help:"Measure a three-node cluster of this tree beside its peers, round by round."`
-	Failover failoverCmd `cmd:"" help:"Kill the leader of a three-node cluster of this tree under load, and measure the gap."`
-	Bare     bareCmd     `cmd:"" help:"Serve a bare fasthttp handler: the peer fasthttp of compare."`
+	Lookup    lookupCmd    `cmd:"" help:"Look up random sessions on running nodes."`
+	Put       putCmd       `cmd:"" help:"Overwrite an attribute of random sessions on running nodes."`
+	Create    createCmd    `cmd:"" help:"Make sessions on running nodes."`
+	Compare   compareCmd   `cmd:"" help:"Measure a three-node cluster of this tree beside its peers, round by round."`
+	Failover  failoverCmd  `cmd:"" help:"Kill the leader of a three-node cluster of this tree under load, and measure the gap."`
+	Elections electionsCmd `cmd:"" help:"Count the elections of a three-node cluster of this tree on a machine that is far too busy, for several heartbeat times, and measure the gap when its leader is killed."`
+	Hog       hogCmd       `cmd:"" help:"Keep one processor busy: the busy processes of elections."`
+	Bare      bareCmd      `cmd:"" help:"Serve a bare fasthttp handler: the peer fasthttp of compare."`
 }
 
 // app is what the commands need of the process.

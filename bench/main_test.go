@@ -56,6 +56,15 @@ func TestWrongUseIsRefused(t *testing.T) {
 		"--rounds 1001":                 {"failover", "--rounds=1001"},
 		"--before":                      {"failover", "--before=-1s"},
 		"--puts 0":                      {"failover", "--puts=0"},
+		"--heartbeats: need":            {"elections", "--heartbeats="},
+		"--heartbeats -1s":              {"elections", "--heartbeats=500ms,-1s"},
+		"--hogs 65":                     {"elections", "--hogs=65"},
+		"--kills -1":                    {"elections", "--kills=-1"},
+		"--logins -1":                   {"elections", "--logins=-1"},
+		"--prime -1":                    {"elections", "--prime=-1"},
+		"--after 0s":                    {"elections", "--after=0s"},
+		"duration 0s: need":             {"elections", "--for=0s"},
+		"0 workers: need":               {"elections", "--writers=0"},
 	} {
 		code, stdout, stderr := bench(t, nil, args...)
 		if code != exitUsage || !strings.Contains(stderr, want) || stdout != "" && !strings.HasPrefix(stdout, "Usage") {
@@ -255,9 +264,9 @@ func TestOutcomeCountsOnlyWhatTheOldLeaderCannotHaveAnswered(t *testing.T) {
 	}
 }
 
-// TestMain lets this test binary stand in for `bench bare`, which compare starts as a process of its own.
+// TestMain lets this test binary stand in for `bench bare` and `bench hog`, which others start as processes of their own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "bare" {
+	if len(os.Args) > 1 && (os.Args[1] == "bare" || os.Args[1] == "hog") {
 		main()
 	}
 	os.Exit(m.Run())

@@ -108,6 +108,15 @@ func (c *bareCmd) Run(ctx context.Context) error {
 	return peer.ServeBare(ctx, c.Addr)
 }
 
+// hogCmd is `bench hog`.
+type hogCmd struct{}
+
+// Run implements the command.
+func (c *hogCmd) Run(ctx context.Context) error {
+	peer.Hog(ctx)
+	return nil
+}
+
 // nodeRun is one run on nodes that somebody else started.
 type nodeRun struct {
 	what   string

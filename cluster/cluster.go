@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/gossip"
@@ -17,6 +18,9 @@ import (
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
+
+// farewellTimeout bounds the word to the others that a former id is no more.
+const farewellTimeout = time.Second
 
 // Cluster is a node's part in the cluster.
 type Cluster struct {
@@ -33,8 +37,10 @@ type Cluster struct {
 	reader   *lookup.Reader
 	keeper   *idle.Keeper
 	roster   *roster.Roster
+	room     room
 
 	draining atomic.Bool
+	removed  atomic.Bool // under its present id it is no member any more
 	fatal    sync.Once
 
 	ctx    context.Context
@@ -66,6 +72,9 @@ func Open(cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) open() error {
+	if err := c.openRoom(); err != nil {
+		return err
+	}
 	if err := c.openWire(); err != nil {
 		return err
 	}
@@ -109,7 +118,7 @@ func (c *Cluster) openWire() error {
 func (c *Cluster) openRaft() error {
 	dir := ""
 	if c.data.path != "" {
-		dir = c.data.file("raft")
+		dir = c.data.file(raftDir)
 	}
 	first, err := roster.Decided(c.data.bootstrapStore())
 	if err != nil {
@@ -117,7 +126,7 @@ func (c *Cluster) openRaft() error {
 	}
 	cfg := consensus.Config{
 		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Layer: c.dial.raftLayer(c.id()),
-		Logger: c.logger, OnFatal: c.fail,
+		Logger: c.logger, OnFatal: c.fail, Heartbeat: c.cfg.Heartbeat, Election: c.cfg.Heartbeat,
 	}
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
@@ -159,11 +168,16 @@ func (c *Cluster) openGossip() error {
 
 // wireUp makes the parts of floor 3 and hands them what they need of each other.
 func (c *Cluster) wireUp() error {
-	c.clock = idle.NewClock(c.machineClock)
-	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp})
+	clocks := idle.System()
+	if c.cfg.Clocks != nil {
+		clocks = *c.cfg.Clocks
+	}
+	c.clock = idle.NewClock(c.raft.Clock, idle.WithLogger(c.logger), idle.WithSource(clocks))
+	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known})
 	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
 	c.keeper = idle.New(idle.Config{
-		Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft, Peers: c.dial, Do: c.Do, Logger: c.logger,
+		Self: c.id(), Fresh: !c.raft.HasState(), Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
+		Peers: c.dial, Others: c.otherHolders, Do: c.Do, Logger: c.logger,
 	})
 	c.dial.Handle(kindStatus, c.serveStatus)
 	var err error
@@ -173,9 +187,10 @@ func (c *Cluster) wireUp() error {
 			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
 		},
 		Expect: c.cfg.Expect, ClusterID: c.data.id.ClusterID,
-		Admitted: c.data.id.Admitted, OnAdmitted: c.data.setAdmitted,
+		Admitted: c.data.id.Admitted, OnAdmitted: c.data.setAdmitted, OnDismissed: c.data.setDismissed,
 		Raft: c.raft, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
 		Do: c.Do, OnCluster: c.joined, OnFatal: c.fail, Logger: c.logger,
+		Guards: c.room.own, RemoveAfter: c.cfg.RemoveAfter,
 	})
 	return err
 }
@@ -198,6 +213,11 @@ func (c *Cluster) close() error {
 	}
 	var errs []error
 	if c.gossip != nil {
+		if c.removed.Load() { // else the others would take the former id for a member that fails
+			ctx, cancel := context.WithTimeout(context.Background(), farewellTimeout)
+			errs = append(errs, c.gossip.Leave(ctx))
+			cancel()
+		}
 		errs = append(errs, c.gossip.Close())
 	}
 	if c.raft != nil {
@@ -206,6 +226,7 @@ func (c *Cluster) close() error {
 	if c.wire != nil {
 		errs = append(errs, c.wire.Close())
 	}
+	c.room.close()
 	return errors.Join(errs...)
 }
 
@@ -215,7 +236,7 @@ func (c *Cluster) Retire(ctx context.Context) error {
 	if !c.raft.IsLeader() || !c.others() {
 		return nil
 	}
-	if err := c.raft.Transfer(ctx); err != nil {
+	if err := c.raft.Transfer(ctx, ""); err != nil {
 		return fmt.Errorf("hand over the leadership: %w", err)
 	}
 	return nil
@@ -256,32 +277,21 @@ func (c *Cluster) Do(ctx context.Context, cmd session.Command) (session.Result, 
 	return result, err
 }
 
-// Lookup returns the session of a key, as fresh as the level asks for. It is not a use of it: see Used.
+// Lookup returns the session of a key, as fresh as the level asks for. It is not a use of it: see Use.
 func (c *Cluster) Lookup(ctx context.Context, key session.Key, level Level) (session.View, error) {
+	return c.lookup(ctx, key, level, false)
+}
+
+// Use is Lookup, and counts as a use of the session.
+func (c *Cluster) Use(ctx context.Context, key session.Key, level Level) (session.View, error) {
+	return c.lookup(ctx, key, level, true)
+}
+
+func (c *Cluster) lookup(ctx context.Context, key session.Key, level Level, use bool) (session.View, error) {
 	if err := c.reader.Establish(ctx, level); err != nil {
 		return session.View{}, err
 	}
-	if level != Local && !c.clock.Synced() { // it can't tell yet who was idle for too long
-		return session.View{}, ErrNoLeader
-	}
-	var view session.View
-	var tombstone session.Tombstone
-	var live, ended bool
-	c.raft.Read(func(m *session.Machine) {
-		if view, live = m.Lookup(key); !live {
-			tombstone, ended = m.Tombstone(key)
-		}
-	})
-	switch {
-	case ended && tombstone.Reason == session.EndedByIdle:
-		return session.View{}, session.ErrSessionIdle
-	case !live:
-		return session.View{}, session.ErrSessionInvalid
-	}
-	if err := c.keeper.Check(view.Session); err != nil {
-		return session.View{}, err
-	}
-	return view, nil
+	return c.keeper.Lookup(ctx, key, use, level != Local)
 }
 
 // Read runs fn on the machine when it is as fresh as the level asks for. fn must not block or change anything.
@@ -292,9 +302,6 @@ func (c *Cluster) Read(ctx context.Context, level Level, fn func(*session.Machin
 	c.raft.Read(fn)
 	return nil
 }
-
-// Used remembers that a session is used now.
-func (c *Cluster) Used(key session.Key) { c.keeper.Used(key) }
 
 // LastUse returns the latest use of a session that this node knows of.
 func (c *Cluster) LastUse(s *session.Session) session.Time { return c.keeper.LastUse(s) }
@@ -323,12 +330,33 @@ func (c *Cluster) Ready() error {
 	return ErrCutOff
 }
 
-func (c *Cluster) id() string { return c.data.id.NodeID }
-
-func (c *Cluster) machineClock() (now session.Time) {
-	c.raft.Read(func(m *session.Machine) { now = m.Clock() })
-	return now
+// otherHolders returns the ids of the other nodes that may know of uses: those of the configuration, and those of the
+// roster, from which a node goes last.
+func (c *Cluster) otherHolders() ([]string, error) {
+	servers, err := c.raft.Servers()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{c.id(): true}
+	var ids []string
+	add := func(id string) {
+		if !known[id] {
+			known[id] = true
+			ids = append(ids, id)
+		}
+	}
+	for _, s := range servers {
+		add(s.ID)
+	}
+	c.raft.Read(func(m *session.Machine) {
+		for _, member := range m.Members() {
+			add(member.ID)
+		}
+	})
+	return ids, nil
 }
+
+func (c *Cluster) id() string { return c.data.id.NodeID }
 
 // joined is called when the cluster's id becomes known: from now on this node speaks with no other cluster.
 func (c *Cluster) joined(id string) error {
@@ -339,10 +367,24 @@ func (c *Cluster) joined(id string) error {
 	return nil
 }
 
-// fail reports what this node can't survive, once.
+// fail reports what this node can't survive, once. A node that was removed for having been dead, and one whose log had
+// diverged, are to be opened again: see ErrOpenAgain.
 func (c *Cluster) fail(err error) {
 	c.fatal.Do(func() {
-		c.logger.Error("this node can't go on", "error", err)
+		switch {
+		case errors.Is(err, roster.ErrRemoved):
+			c.removed.Store(true)
+			if saved := c.data.setAnew(); saved != nil {
+				err = errors.Join(err, saved)
+				break
+			}
+			err = fmt.Errorf("%w: it was removed while it could not be reached, and joins as a new one", ErrOpenAgain)
+		case errors.Is(err, consensus.ErrDiverged):
+			err = fmt.Errorf("%w: %w", ErrOpenAgain, err)
+		}
+		if !errors.Is(err, ErrOpenAgain) {
+			c.logger.Error("this node can't go on", "error", err)
+		}
 		if c.cfg.OnFatal != nil {
 			go c.cfg.OnFatal(err)
 		}

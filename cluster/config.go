@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/idle"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/wire"
 )
@@ -29,6 +30,10 @@ type Config struct {
 
 	ReadReplica bool          // never become a voter
 	Idle        time.Duration // idle timeout of the sessions made here
+	Heartbeat   time.Duration // a follower that hears nothing for so long starts an election; 0: the default
+	RemoveAfter time.Duration // a server that has been dead for so long is removed; 0: never
+	DiskReserve int64         // bytes to keep free on the data directory's disk; 0: the default
+	MemoryLimit int64         // bytes of memory in use above which nothing new is stored; 0: the default
 
 	Logger  *slog.Logger
 	OnFatal func(error) // called once, from a goroutine of its own, when this node can't go on
@@ -37,6 +42,7 @@ type Config struct {
 	Network         wire.Network
 	GossipTransport memberlist.NodeAwareTransport
 	Tune            func(*consensus.Config) // changes raft's times and sizes
+	Clocks          *idle.Source            // this machine's clocks; nil: the real ones
 }
 
 // Validate checks the fields and the relations between them.

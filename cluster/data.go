@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -28,14 +29,25 @@ type identity struct {
 	Version   int    `json:"version"`
 	NodeID    string `json:"nodeId"`
 	ClusterID string `json:"clusterId,omitempty"`
-	Admitted  bool   `json:"admitted,omitempty"` // the cluster has let the node in
-	KeyCheck  string `json:"keyCheck"`           // tells a wrong cluster key at the start, not by failing handshakes
+	Admitted  bool   `json:"admitted,omitempty"`  // the cluster has let the node in
+	Dismissed bool   `json:"dismissed,omitempty"` // an operator took the node out while it ran
+	Anew      bool   `json:"anew,omitempty"`      // what else the directory holds belongs to a former id, and is to go
+	KeyCheck  string `json:"keyCheck"`            // tells a wrong cluster key at the start, not by failing handshakes
 }
+
+// The names in the data directory, besides node.json.
+const (
+	raftDir       = "raft"
+	bootstrapFile = "bootstrap.json"
+)
 
 // dataDir is a node's directory. Its zero path stands for an ephemeral node, which keeps nothing.
 type dataDir struct {
 	path string
-	id   identity
+	id   identity // what is in the file may be ahead of it: see setAnew
+
+	mu   sync.Mutex // around the file
+	over bool       // the last word has been written: this id is no member any more
 }
 
 // openDataDir makes the directory and the node's id, or reads them.
@@ -63,32 +75,75 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 	if d.id.Version != 1 || d.id.NodeID == "" {
 		return nil, fmt.Errorf("read node id: %s is not of a version that this program knows", d.file("node.json"))
 	}
-	if d.id.KeyCheck != check {
+	switch {
+	case d.id.KeyCheck != check:
 		return nil, ErrForeignData
+	case d.id.Dismissed:
+		return nil, roster.ErrDismissed
+	case d.id.Anew:
+		return d, d.empty()
 	}
 	return d, nil
+}
+
+// empty removes what a former id has left, and then the note of it. A crash in between leaves the note.
+func (d *dataDir) empty() error {
+	for _, name := range []string{raftDir, bootstrapFile} {
+		if err := os.RemoveAll(d.file(name)); err != nil {
+			return fmt.Errorf("remove what a former id has left: %w", err)
+		}
+	}
+	d.id.Anew = false
+	return d.save()
 }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // setCluster notes the cluster's id; it is on disk when this returns.
 func (d *dataDir) setCluster(id string) error {
-	d.id.ClusterID = id
-	return d.save()
+	return d.note(false, func() { d.id.ClusterID = id })
 }
 
 // setAdmitted notes that the cluster has let this node in; it is on disk when this returns.
 func (d *dataDir) setAdmitted() error {
-	d.id.Admitted = true
+	return d.note(false, func() { d.id.Admitted = true })
+}
+
+// setDismissed notes that an operator took this node out; it is on disk when this returns.
+func (d *dataDir) setDismissed() error {
+	return d.note(true, func() { d.id.Dismissed = true })
+}
+
+func (d *dataDir) note(last bool, change func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return nil
+	}
+	d.over = last
+	change()
 	return d.save()
 }
 
+// setAnew makes the next start one of a new node of the same cluster. The id in memory stays: this node is still running.
+func (d *dataDir) setAnew() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over { // it was dismissed
+		return nil
+	}
+	d.over = true
+	return d.write(identity{Version: 1, NodeID: uuid.NewString(), ClusterID: d.id.ClusterID, KeyCheck: d.id.KeyCheck, Anew: true})
+}
+
 // save writes the identity of a node that keeps one.
-func (d *dataDir) save() error {
+func (d *dataDir) save() error { return d.write(d.id) }
+
+func (d *dataDir) write(id identity) error {
 	if d.path == "" {
 		return nil
 	}
-	data, err := json.MarshalIndent(d.id, "", "  ")
+	data, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write node id: %w", err)
 	}
@@ -102,7 +157,7 @@ func (d *dataDir) bootstrapStore() roster.Store {
 	if d.path == "" {
 		return &roster.MemoryStore{}
 	}
-	return roster.FileStore{Path: d.file("bootstrap.json")}
+	return roster.FileStore{Path: d.file(bootstrapFile)}
 }
 
 // keyCheck is a value that only this key gives and that says nothing about it.

@@ -174,44 +174,6 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
-// A session that is looked up now and then on any node lives; one that is not ends, on all nodes, by one entry.
-func TestIdleSessions(t *testing.T) {
-	run(t, func(t *testing.T, n *clustertest.Network) {
-		h := newHarness(t, n, 3, "n1", "n2", "n3")
-		h.idle = time.Minute
-		h.startAll()
-		h.user(h.nodes["n1"])
-		for i := range 2 {
-			cmd := h.login(h.nodes["n1"], key(i))
-			cmd.Idle = h.idle
-			h.do(h.nodes["n1"], cmd)
-		}
-		for i := range 10 {
-			time.Sleep(20 * time.Second)
-			c := h.nodes[h.names[i%3]]
-			if _, err := lookup(t, c, key(0), cluster.Quorum); err != nil {
-				t.Fatalf("after %d s: %v", (i+1)*20, err)
-			}
-			c.Used(key(0))
-			_, err := lookup(t, h.nodes["n2"], key(1), cluster.Quorum)
-			switch seconds := (i + 1) * 20; {
-			case seconds < 60 && err != nil:
-				t.Fatalf("the unused session ended after %d s: %v", seconds, err)
-			case seconds > 70: // two touches and two seconds are the grace
-				wantErr(t, err, session.ErrSessionIdle)
-			}
-		}
-		for name, c := range h.nodes {
-			read(t, c, func(m *session.Machine) {
-				if live := m.Stats().Sessions; live != 1 {
-					t.Errorf("%s holds %d sessions, want 1", name, live)
-				}
-			})
-		}
-		h.converged()
-	})
-}
-
 // The absolute lifetime ends a session to the moment, however busy it is.
 func TestLifetime(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
@@ -230,10 +192,9 @@ func TestLifetime(t *testing.T) {
 		for _, name := range h.names {
 			c := h.nodes[name]
 			for c.Now() < ends {
-				if _, err := lookup(t, c, key(1), cluster.Local); err != nil {
+				if _, err := use(t, c, key(1), cluster.Local); err != nil {
 					t.Fatalf("%v before its end: %v", ends.Sub(c.Now()), err)
 				}
-				c.Used(key(1))
 				time.Sleep(min(time.Second, ends.Sub(c.Now())))
 			}
 			if _, err := lookup(t, c, key(1), cluster.Quorum); err == nil {

@@ -34,6 +34,7 @@ type harness struct {
 	nodes  map[string]*cluster.Cluster
 	host   map[string]string // host that a node runs on
 	stores map[string]*consensus.Stores
+	ids    map[string]string // a node that comes back under another id has an empty log
 	fatal  chan error
 }
 
@@ -43,7 +44,8 @@ const patience = 2 * time.Minute
 func newHarness(t *testing.T, n *clustertest.Network, expect int, names ...string) *harness {
 	h := &harness{
 		t: t, net: n, dir: t.TempDir(), expect: expect, names: names,
-		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), stores: make(map[string]*consensus.Stores), fatal: make(chan error, 16),
+		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), stores: make(map[string]*consensus.Stores), ids: make(map[string]string),
+		fatal: make(chan error, 16),
 	}
 	for _, name := range names {
 		h.host[name] = name
@@ -96,9 +98,11 @@ func (h *harness) store(name string, c *consensus.Config) {
 	if c.Ephemeral {
 		return
 	}
-	if h.stores[name] == nil {
+	former := h.ids[name] != "" && h.ids[name] != c.NodeID
+	if h.stores[name] == nil || former {
 		h.stores[name] = consensus.NewMemoryStores()
 	}
+	h.ids[name] = c.NodeID
 	c.Dir, c.Stores = "", h.stores[name]
 }
 
@@ -299,6 +303,13 @@ func lookup(t *testing.T, c *cluster.Cluster, k session.Key, level cluster.Level
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	return c.Lookup(ctx, k, level)
+}
+
+// use is lookup, and counts as a use.
+func use(t *testing.T, c *cluster.Cluster, k session.Key, level cluster.Level) (session.View, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	return c.Use(ctx, k, level)
 }
 
 func wantErr(t *testing.T, err, want error) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,16 +33,15 @@ func (c *Cluster) lead() {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	term := c.raft.Term()
-	c.clock.Lead(ctx, c.otherServers(), c.dial)
+	c.clock.Lead(ctx, c.raft, c.otherServers, c.dial)
 	if !c.takeOffice(ctx, term) {
 		return
 	}
 	c.logger.Info("this node leads", "term", term)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.keeper.Lead(ctx)
-	}()
+	var work sync.WaitGroup
+	work.Go(func() { c.keeper.Lead(ctx) })
+	work.Go(func() { c.roster.Lead(ctx) })
+	work.Go(func() { c.mindOffice(ctx) })
 	for ctx.Err() == nil {
 		changed := c.raft.Changed()
 		if !c.leads(term) {
@@ -54,7 +54,7 @@ func (c *Cluster) lead() {
 		}
 	}
 	cancel()
-	<-done
+	work.Wait()
 }
 
 // otherServers returns the ids of the others in the configuration.

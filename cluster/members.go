@@ -38,6 +38,7 @@ func (c *Cluster) Members(ctx context.Context) []Member {
 		for _, known := range machine.Members() {
 			m := member(known.ID)
 			m.Name, m.Peer, m.HTTP = known.Name, known.Peer, known.HTTP
+			m.ReadReplica, m.Pin = known.ReadReplica, known.Pin.String()
 		}
 	})
 	for _, g := range c.gossip.Members() {
@@ -101,8 +102,8 @@ func (c *Cluster) Stats() Stats {
 		QueuedCommands: p.Queued, Proposed: p.Proposed, Refused: p.Refused, Unknown: p.Unknown,
 		Entries: p.Entries, EntryCommands: p.EntryCommands,
 		LookupsLocal: l.Local, LookupsQuorum: l.Quorum, QuorumRounds: l.Rounds,
-		TouchesProposed: k.Touches, ExpiresProposed: k.Expires,
-		PeerConns: w.StreamsIn + w.StreamsOut + w.Raft,
+		PeerConns: w.StreamsIn + w.StreamsOut + w.Raft, Denied: p.Denied,
+		Idle: k, Disk: c.room.disk.Stats(), Memory: c.room.memory.Stats(),
 	}
 	c.raft.Read(func(m *session.Machine) {
 		s.Machine = m.Stats()

@@ -1,6 +1,10 @@
 package cluster
 
 import (
+	"errors"
+
+	"cloakroom/cluster/guard"
+	"cloakroom/cluster/idle"
 	"cloakroom/cluster/lookup"
 	"cloakroom/cluster/propose"
 	"cloakroom/cluster/session"
@@ -28,6 +32,10 @@ var (
 	ErrCutOff         = &session.Error{Code: "cut-off", Message: "this node does not hear from the others"}
 )
 
+// ErrOpenAgain is handed to OnFatal with the reason when the node is to be closed and opened again, on the same data: it
+// then goes on by itself. A node that was removed for having been dead comes back as a new one, with an empty log.
+var ErrOpenAgain = errors.New("the node has to be opened again")
+
 // Member is one node as this node sees it: its place in raft's configuration, its entry in the roster, and gossip.
 type Member struct {
 	ID           string
@@ -36,6 +44,8 @@ type Member struct {
 	HTTP         string // address of the API
 	Role         string // "voter", "non-voter", "none" (seen by gossip, not in the configuration)
 	State        string // "alive", "failed", "left", "unknown"
+	ReadReplica  bool   // it asks for no vote
+	Pin          string // what an operator has decided about its vote: "voter", "non-voter", "": nothing
 	Leader       bool
 	Self         bool
 	AppliedIndex uint64 // 0: not known
@@ -60,18 +70,21 @@ type Stats struct {
 
 	Machine session.Stats
 
-	QueuedCommands  int    // waiting in this node's batch
-	Proposed        uint64 // commands sent to the leader from this node
-	Refused         uint64 // refused by a full queue
-	Unknown         uint64 // outcome unknown
-	Entries         uint64 // raft entries proposed as leader
-	EntryCommands   uint64 // commands in them
-	LookupsLocal    uint64
-	LookupsQuorum   uint64
-	QuorumRounds    uint64
-	TouchesProposed uint64
-	ExpiresProposed uint64
-	GossipAlive     int
-	GossipFailed    int
-	PeerConns       int
+	QueuedCommands int    // waiting in this node's batch
+	Proposed       uint64 // commands sent to the leader from this node
+	Refused        uint64 // refused by a full queue
+	Unknown        uint64 // outcome unknown
+	Entries        uint64 // raft entries proposed as leader
+	EntryCommands  uint64 // commands in them
+	LookupsLocal   uint64
+	LookupsQuorum  uint64
+	QuorumRounds   uint64
+	Denied         uint64 // commands that were not admitted: no room, or not all members know them
+	GossipAlive    int
+	GossipFailed   int
+	PeerConns      int
+
+	Idle   idle.Stats
+	Disk   guard.DiskStats
+	Memory guard.MemoryStats
 }

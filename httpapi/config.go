@@ -12,7 +12,7 @@ import (
 	"cloakroom/cluster"
 )
 
-// Config is what a Server is made of. Cluster, Authenticator, Hasher, Sealer, Logger and the two durations are required.
+// Config is what a Server is made of. Cluster, Membership, Authenticator, Hasher, Sealer, Logger and the two durations are required.
 type Config struct {
 	Address          string       // of the API; not used when there is a Listener
 	Listener         net.Listener // the server closes it
@@ -25,6 +25,7 @@ type Config struct {
 	Authenticator Authenticator
 	Hasher        Hasher
 	Sealer        Sealer
+	Membership    Membership
 	Logger        *slog.Logger
 	Version       string // of the program, for metrics
 
@@ -43,8 +44,8 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	if c.Cluster == nil || c.Authenticator == nil || c.Hasher == nil || c.Sealer == nil || c.Logger == nil {
-		return errors.New("HTTP server: Cluster, Authenticator, Hasher, Sealer and Logger are required")
+	if c.Cluster == nil || c.Membership == nil || c.Authenticator == nil || c.Hasher == nil || c.Sealer == nil || c.Logger == nil {
+		return errors.New("HTTP server: Cluster, Membership, Authenticator, Hasher, Sealer and Logger are required")
 	}
 	if c.Level == 0 {
 		c.Level = cluster.Quorum

@@ -68,10 +68,12 @@ func (rc *request) routePath() string {
 func (s *Server) dispatch(rc *request) error {
 	ctx := rc.ctx
 	noStore(ctx)
-	rc.route, rc.rest = s.router.find(ctx.Path(), rc.control)
-	if ambiguousLength(&ctx.Request.Header) {
-		ctx.SetConnectionClose()
-		return errFraming
+	rc.route = s.router.unknown
+	if plainPath(ctx.URI().PathOriginal()) {
+		rc.route, rc.rest = s.router.find(ctx.Path(), rc.control)
+	}
+	if err := checkFraming(ctx); err != nil {
+		return err
 	}
 	if !rc.route.vital {
 		rc.inFlight = true
@@ -99,6 +101,10 @@ func (s *Server) dispatch(rc *request) error {
 			return err
 		}
 	}
+	if isEncoded(ctx) {
+		ctx.Response.Header.Set(fasthttp.HeaderAcceptEncoding, "identity")
+		return errEncoding
+	}
 	return m.handle(s, rc)
 }
 
@@ -106,37 +112,18 @@ func noStore(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, headerNoStore)
 }
 
-// ambiguousLength reports whether a request has a Transfer-Encoding next to a Content-Length, or one that is no
-// encoding at all. fasthttp lets both pass and goes by one of them; a proxy in front may go by the other, and what one
-// of them takes for the body is the next request to the other (RFC 9112, 6.3 and 11.2). fasthttp forgets the header
-// that it does not go by, so this looks at the bytes as they came. Two Content-Lengths it refuses itself. Requests
-// without a body, nearly all, cost one comparison.
-func ambiguousLength(h *fasthttp.RequestHeader) bool {
-	const noBody = -2
-	if h.ContentLength() == noBody {
+// isEncoded reports whether a request's body is compressed. None is taken apart here: a few KiB may hold gigabytes, and
+// what is not taken apart must not be taken for the data.
+func isEncoded(ctx *fasthttp.RequestCtx) bool {
+	if len(ctx.Request.Body()) == 0 {
 		return false
 	}
-	var length, encoding, identity bool
-	for raw := h.RawHeaders(); len(raw) > 0; {
-		line := raw
-		if i := bytes.IndexByte(raw, '\n'); i >= 0 {
-			line, raw = raw[:i], raw[i+1:]
-		} else {
-			raw = nil
-		}
-		i := bytes.IndexByte(line, ':')
-		if i < 0 {
-			continue
-		}
-		switch name := bytes.TrimSpace(line[:i]); {
-		case bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)):
-			length = true
-		case bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)):
-			encoding = true
-			identity = identity || !bytes.EqualFold(bytes.TrimSpace(line[i+1:]), []byte("chunked"))
+	for _, encoding := range ctx.Request.Header.PeekAll(fasthttp.HeaderContentEncoding) {
+		if len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
+			return true
 		}
 	}
-	return encoding && (length || identity)
+	return false
 }
 
 // fail answers an error. Nothing that a handler has written before stays, but for headers set by dispatch.
@@ -168,21 +155,20 @@ func writeError(ctx *fasthttp.RequestCtx, status int, e *session.Error, id []byt
 // badRequest answers what fasthttp could not read as a request. The connection is closed after it.
 func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	e := refusedRead(err)
-	status, _, _ := answerOf(e)
 	s.log.LogAttrs(s.base, slog.LevelDebug, "request refused", slog.String("code", e.Code), slog.Any("error", err))
+	allowWrite(ctx)
+	if e != errSlowRequest { // that client had its time
+		lingerOn(ctx.Conn())
+	}
+	s.refuse(ctx, e)
+}
+
+// refuse answers what is not read to its end, or can't be. The connection is closed after it.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, e *session.Error) {
+	status, _, _ := answerOf(e)
 	noStore(ctx)
 	rc := request{ctx: ctx}
 	writeError(ctx, status, e, rc.requestID(), 0)
 	ctx.SetConnectionClose()
 	s.router.unknown.meter.observe(status, 0)
-}
-
-// bodyLimit gives bulk calls the larger body. It goes by the path as it was sent: whoever writes it in another way
-// gets the smaller one.
-func bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
-	if h.IsPost() && string(path) == "/api/sessions" {
-		return fasthttp.RequestConfig{MaxRequestBodySize: maxBulkBody}
-	}
-	return fasthttp.RequestConfig{}
 }

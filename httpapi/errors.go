@@ -3,12 +3,17 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"cloakroom/cluster"
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/guard"
 	"cloakroom/cluster/propose"
+	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
 	"cloakroom/httpapi/realm"
 )
@@ -16,8 +21,10 @@ import (
 // What this floor itself refuses. Every other error that a client can see is defined on the floor that owns it.
 var (
 	errMalformedJSON = &session.Error{Code: "malformed-json", Message: "the body must be valid JSON, sent as application/json"}
-	errBadRequest    = &session.Error{Code: "bad-request", Message: "the request is not valid HTTP: check its first line and its headers"}
+	errBadRequest    = &session.Error{Code: "bad-request", Message: "the request is not valid HTTP: check its first line, its headers and the chunks of its body"}
 	errFraming       = &session.Error{Code: "bad-framing", Message: "a request has either a Content-Length or a chunked body: send one of them, once"}
+	errVersion       = &session.Error{Code: "http-version", Message: "this server speaks HTTP/1.1 and HTTP/1.0: send one of them"}
+	errEncoding      = &session.Error{Code: "content-encoding", Message: "the body is compressed: send it as it is"}
 	errSlowRequest   = &session.Error{Code: "request-timeout", Message: "the request did not arrive in time: send it faster"}
 	errNotFound      = &session.Error{Code: "not-found", Message: "there is nothing at this path: check the address"}
 	errNoSession     = &session.Error{Code: "session-not-found", Message: "there is no such session, or it has ended: list the sessions again"}
@@ -55,6 +62,9 @@ func waitOf(err error) time.Duration {
 	if w, ok := errors.AsType[*waitError](err); ok {
 		return w.after
 	}
+	if errors.Is(err, guard.ErrDiskLow) || errors.Is(err, guard.ErrLimitMemory) {
+		return retryRoom
+	}
 	return retryAfter
 }
 
@@ -67,10 +77,10 @@ func refusedRead(err error) *session.Error {
 		return errBodyLimit
 	case errors.As(err, &header):
 		return errHeaderLimit
-	case errors.Is(err, fasthttp.ErrDuplicateContentLength):
+	case errors.Is(err, fasthttp.ErrDuplicateContentLength), errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
 		return errFraming
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return errSlowRequest
+	case errors.As(err, &timeout) && timeout.Timeout(), strings.HasSuffix(err.Error(), os.ErrDeadlineExceeded.Error()):
+		return errSlowRequest // within a chunk's size it is wrapped so that only the text is left
 	}
 	return errBadRequest
 }
@@ -102,15 +112,22 @@ func statusOf(code string) int {
 		return fasthttp.StatusUnauthorized
 	case errForbidden.Code, errForeignOrigin.Code, session.ErrPrivilegedUser.Code:
 		return fasthttp.StatusForbidden
-	case errNotFound.Code, errNoSession.Code, session.ErrUserNotFound.Code, session.ErrRoleNotFound.Code, session.ErrRealmNotFound.Code:
+	case errNotFound.Code, errNoSession.Code, session.ErrUserNotFound.Code, session.ErrRoleNotFound.Code, session.ErrRealmNotFound.Code,
+		roster.ErrMemberNotFound.Code:
 		return fasthttp.StatusNotFound
 	case errMethod.Code:
 		return fasthttp.StatusMethodNotAllowed
 	case errSlowRequest.Code:
 		return fasthttp.StatusRequestTimeout
+	case errEncoding.Code:
+		return fasthttp.StatusUnsupportedMediaType
+	case errVersion.Code:
+		return fasthttp.StatusHTTPVersionNotSupported
 	case session.ErrUserExists.Code, session.ErrRoleExists.Code, session.ErrRealmExists.Code, session.ErrRoleInUse.Code,
 		session.ErrRealmInUse.Code, session.ErrRoleBuiltIn.Code, session.ErrRealmBuiltIn.Code, session.ErrLastAdmin.Code,
-		session.ErrUserDisabled.Code, session.ErrRealmDisabled.Code, session.ErrNotFirstUser.Code, session.ErrKeyUsed.Code:
+		session.ErrUserDisabled.Code, session.ErrRealmDisabled.Code, session.ErrNotFirstUser.Code, session.ErrKeyUsed.Code,
+		cluster.ErrAmbiguousName.Code, roster.ErrQuorumAtRisk.Code, roster.ErrLastVoter.Code, roster.ErrNotTransferred.Code, consensus.ErrNotVoter.Code,
+		propose.ErrUpgradePending.Code:
 		return fasthttp.StatusConflict
 	case session.ErrConflict.Code:
 		return fasthttp.StatusPreconditionFailed
@@ -118,13 +135,13 @@ func statusOf(code string) int {
 		session.ErrLimitAttributeValue.Code, session.ErrLimitAttributes.Code, session.ErrLimitSessionBytes.Code,
 		session.ErrLimitRoles.Code, session.ErrLimitRealmConfig.Code, session.ErrLimitDescription.Code, propose.ErrTooLarge.Code:
 		return fasthttp.StatusRequestEntityTooLarge
-	case errFailures.Code:
+	case errFailures.Code, guard.ErrLimitMemory.Code:
 		return fasthttp.StatusTooManyRequests
 	case errInternal.Code:
 		return fasthttp.StatusInternalServerError
 	case cluster.ErrNoLeader.Code, cluster.ErrOverloaded.Code, cluster.ErrTimeout.Code, cluster.ErrOutcomeUnknown.Code,
 		cluster.ErrJoining.Code, cluster.ErrDraining.Code, cluster.ErrCutOff.Code, session.ErrRevisionMoved.Code,
-		realm.ErrBusy.Code, realm.ErrUnavailable.Code:
+		realm.ErrBusy.Code, realm.ErrUnavailable.Code, guard.ErrDiskLow.Code:
 		return fasthttp.StatusServiceUnavailable
 	}
 	return 0

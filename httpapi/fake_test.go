@@ -111,10 +111,14 @@ func (c *fakeCluster) Read(_ context.Context, level cluster.Level, fn func(*sess
 	return nil
 }
 
-func (c *fakeCluster) Used(key session.Key) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lastUse[key] = max(c.lastUse[key], c.clock)
+func (c *fakeCluster) Use(ctx context.Context, key session.Key, level cluster.Level) (session.View, error) {
+	v, err := c.Lookup(ctx, key, level)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lastUse[key] = max(c.lastUse[key], c.clock)
+	}
+	return v, err
 }
 
 func (c *fakeCluster) LastUse(s *session.Session) session.Time {

@@ -47,7 +47,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	auth := &countingAuth{Authenticator: authenticator}
 	cfg := Config{
 		Address: "127.0.0.1:0", Operator: "127.0.0.1:0",
-		Cluster: fake, Authenticator: auth, Hasher: hasher, Sealer: authenticator, Logger: log,
+		Cluster: fake, Membership: &fakeMembership{}, Authenticator: auth, Hasher: hasher, Sealer: authenticator, Logger: log,
 		Version: "test", IdleTimeout: 30 * time.Minute, MaxLifetime: 8 * time.Hour,
 	}
 	for _, fn := range change {

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"errors"
+
 	"cloakroom/cluster"
 )
 
@@ -45,6 +47,10 @@ type memberBody struct {
 	Role         string `json:"role"`
 	State        string `json:"state"`
 	AppliedIndex uint64 `json:"appliedIndex"` // 0: not known
+	Leader       bool   `json:"leader,omitempty"`
+	Draining     bool   `json:"draining,omitempty"` // known of this node alone
+	ReadReplica  bool   `json:"readReplica,omitempty"`
+	Pin          string `json:"pin,omitempty"` // an operator's word on its vote: "voter", "non-voter"
 	Self         bool   `json:"self,omitempty"`
 }
 
@@ -53,12 +59,17 @@ func (s *Server) clusterView() clusterBody {
 	stats := s.cluster.Stats()
 	body := clusterBody{ClusterID: stats.ClusterID, Leader: stats.Leader, Term: stats.Term, Members: []memberBody{}}
 	for _, m := range s.cluster.Members() {
-		body.Members = append(body.Members, memberBody{m.ID, m.Name, m.HTTP, m.Peer, m.Role, m.State, m.AppliedIndex, m.Self})
+		body.Members = append(body.Members, memberBody{
+			ID: m.ID, Name: m.Name, HTTP: m.HTTP, Peer: m.Peer, Role: m.Role, State: m.State, AppliedIndex: m.AppliedIndex,
+			Leader: m.Leader, Draining: m.Self && errors.Is(s.ready(), cluster.ErrDraining), Self: m.Self,
+			ReadReplica: m.ReadReplica, Pin: m.Pin,
+		})
 	}
 	return body
 }
 
-// getCluster is GET /cluster on the control socket. The operator's listener has it, too; the API has not.
+// getCluster is GET /cluster on the control socket. The operator's listener has it, too; the API asks for a login:
+// listMembers.
 func (s *Server) getCluster(rc *request) error {
 	return writeJSON(rc, 200, s.clusterView())
 }

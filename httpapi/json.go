@@ -3,6 +3,8 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -102,12 +104,49 @@ func decodeJSON(rc *request, v any) error {
 	if !isJSON(rc.ctx.Request.Header.ContentType()) {
 		return errMalformedJSON
 	}
-	// Invalid UTF-8 would be replaced in silence, and a password with it would be another one.
+	// Invalid UTF-8 and halves of surrogate pairs would be replaced in silence, and a password with them would be
+	// another one.
 	body := rc.ctx.PostBody()
-	if !utf8.Valid(body) || json.Unmarshal(body, v) != nil {
+	if !utf8.Valid(body) || !pairedSurrogates(body) || json.Unmarshal(body, v) != nil {
 		return errMalformedJSON
 	}
 	return nil
+}
+
+// pairedSurrogates reports whether each escape of half a character, as in \ud83d\ude00, stands beside the other half.
+// What is no JSON anyway is left to the decoder.
+func pairedSurrogates(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 || i+1 == len(text) {
+			return true
+		}
+		first, ok := escapedUnit(text[i:])
+		if !ok {
+			text = text[i+2:] // \\ among them: what follows it is no escape
+			continue
+		}
+		text = text[i+escapedUnitSize:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, _ := escapedUnit(text)
+		if utf16.DecodeRune(first, second) == utf8.RuneError {
+			return false
+		}
+		text = text[escapedUnitSize:]
+	}
+}
+
+const escapedUnitSize = 6 // bytes of \uXXXX
+
+// escapedUnit returns the UTF-16 code unit whose escape text begins with.
+func escapedUnit(text []byte) (rune, bool) {
+	if len(text) < escapedUnitSize || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	unit, err := strconv.ParseUint(string(text[2:escapedUnitSize]), 16, 16)
+	return rune(unit), err == nil
 }
 
 // isJSON reports whether a Content-Type is application/json, with whatever parameters. Nothing else will do: it is

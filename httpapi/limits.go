@@ -18,6 +18,12 @@ const (
 	requestTimeout = 10 * time.Second // how long a handler waits for the cluster in all
 )
 
+// Limits of what is read and thrown away after a refusal, so that the client gets the answer.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 4 << 20
+)
+
 // Limits of what runs at once. What is over them is refused with 503 and Retry-After, never queued.
 const (
 	maxConnections        = 50_000 // open, idle ones included
@@ -62,6 +68,7 @@ const (
 // Times that clients are told.
 const (
 	retryAfter = 1 * time.Second // Retry-After of a 503: an election takes about that long
+	retryRoom  = time.Minute     // Retry-After of a full disk or memory: room comes of people or of the expiry of sessions
 	corsMaxAge = 10 * time.Minute
 )
 

@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cloakroom/cluster"
@@ -59,6 +61,9 @@ func (l *listeners) closeAll() {
 	l.open = nil
 	l.mu.Unlock()
 	for c := range open {
+		if own, ok := c.(*conn); ok {
+			own.linger.Store(false)
+		}
 		_ = c.Close() // it is to be gone, whatever it says
 	}
 }
@@ -128,6 +133,7 @@ type conn struct {
 	all     *listeners
 	release func()
 	proxy   *proxyHeader // nil: the peer is no trusted proxy
+	linger  atomic.Bool  // there may be more to read, and the client is to get the last answer nevertheless
 }
 
 // Read returns what the client sent. What a trusted proxy put in front of it is read first and kept.
@@ -153,8 +159,32 @@ func (c *conn) RemoteAddr() net.Addr {
 	return c.Conn.RemoteAddr()
 }
 
+// lingerOn makes a connection's Close wait for the client to read the last answer.
+func lingerOn(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	if own, ok := c.(*conn); ok {
+		own.linger.Store(true)
+	}
+}
+
+// discard reads what the client still sends, within bounds, until it has seen that nothing is answered any more. To
+// close over unread bytes would reset the connection, and the client's system might throw the answer away (RFC 9112,
+// 9.6).
+func (c *conn) discard() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // as far as it gets: it is closed next
+}
+
 // Close gives the slot back.
 func (c *conn) Close() error {
+	if c.linger.Swap(false) {
+		c.discard()
+	}
 	c.all.remove(c)
 	c.release()
 	return c.Conn.Close()

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -121,14 +122,10 @@ func (s *Server) lookup(rc *request, key session.Key, level cluster.Level) (sess
 	if level != cluster.Local {
 		ctx = s.context(rc) // only what may wait pays for a timer
 	}
-	v, err := s.cluster.Lookup(ctx, key, level)
-	if err != nil {
-		return session.View{}, err
+	if string(rc.ctx.Request.Header.Peek(headerNoTouch)) == "1" {
+		return s.cluster.Lookup(ctx, key, level)
 	}
-	if string(rc.ctx.Request.Header.Peek(headerNoTouch)) != "1" {
-		s.cluster.Used(key)
-	}
-	return v, nil
+	return s.cluster.Use(ctx, key, level)
 }
 
 // session returns the session that the request's cookies name, looked up at the request's level. The cookie is the
@@ -159,12 +156,12 @@ func etag(rc *request, sess *session.Session) {
 // several tags the one of current counts, the revision that this node saw; the machine has the last word anyway. The
 // error is ErrConflict.
 func ifMatch(rc *request, current uint64) (uint64, error) {
-	header := rc.ctx.Request.Header.Peek(fasthttp.HeaderIfMatch)
-	if len(header) == 0 {
-		return 0, nil
+	lines := rc.ctx.Request.Header.PeekAll(fasthttp.HeaderIfMatch)
+	if len(lines) == 0 {
+		return 0, nil // an empty one is another matter: its sender did not mean "whatever is there"
 	}
 	var revs []uint64
-	for _, tag := range splitList(header) {
+	for _, tag := range splitList(bytes.Join(lines, []byte(","))) {
 		if tag == "*" {
 			return 0, nil
 		}

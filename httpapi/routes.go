@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"slices"
+	"bytes"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -18,7 +18,8 @@ type method struct {
 	handle   handler
 }
 
-// route is a path with its methods. A path that ends in "/" takes one more segment: an id.
+// route is a path with its methods. A path that ends in "/" takes one more segment, an id; where the id is not the last
+// segment it stands as {}.
 type route struct {
 	path    string // label in metrics, too
 	vital   bool   // answered even when the node has its hands full
@@ -52,6 +53,13 @@ func routes() []*route {
 		{path: "/api/roles/", methods: []method{get((*Server).getRole), put((*Server).updateRole), del((*Server).deleteRole)}},
 		{path: "/api/realm-configs", methods: []method{get((*Server).listRealms), post((*Server).createRealm)}},
 		{path: "/api/realm-configs/", methods: []method{get((*Server).getRealm), put((*Server).updateRealm), del((*Server).deleteRealm)}},
+
+		{path: "/api/cluster/members", methods: []method{get((*Server).listMembers)}},
+		{path: "/api/cluster/members/", methods: []method{del((*Server).removeMember)}},
+		{path: "/api/cluster/members/{}/promote", methods: []method{post((*Server).promoteMember)}},
+		{path: "/api/cluster/members/{}/demote", methods: []method{post((*Server).demoteMember)}},
+		{path: "/api/cluster/leader", methods: []method{post((*Server).transferLeadership)}},
+		{path: "/api/cluster/drain", methods: []method{post((*Server).drain)}},
 
 		{path: "/index.csp", methods: []method{get((*Server).mmonitIndex)}},
 		{path: "/z_security_check", methods: []method{changingGet((*Server).mmonitLogin), post((*Server).mmonitLogin)}},
@@ -88,18 +96,25 @@ func allowed(methods []method) string {
 
 // router finds a request's route. It is never changed once it is made.
 type router struct {
-	exact    map[string]*route // by path
-	prefixes map[string]*route // by path with the last "/"
-	unknown  *route            // stands for every other path: a stranger must not be able to make metrics' labels
+	exact    map[string]*route            // by path
+	prefixes map[string]*route            // by path with the last "/"
+	actions  map[string]map[string]*route // by the path before {}, and the last segment
+	unknown  *route                       // stands for every other path: a stranger must not be able to make metrics' labels
 	all      []*route
 }
 
 func newRouter() *router {
-	r := &router{exact: map[string]*route{}, prefixes: map[string]*route{}, unknown: &route{path: "other"}}
+	r := &router{exact: map[string]*route{}, prefixes: map[string]*route{}, actions: map[string]map[string]*route{}, unknown: &route{path: "other"}}
 	for _, one := range routes() {
-		if strings.HasSuffix(one.path, "/") {
+		before, action, inside := strings.Cut(one.path, "{}/")
+		switch {
+		case inside && r.actions[before] == nil:
+			r.actions[before] = map[string]*route{action: one}
+		case inside:
+			r.actions[before][action] = one
+		case strings.HasSuffix(one.path, "/"):
 			r.prefixes[one.path] = one
-		} else {
+		default:
 			r.exact[one.path] = one
 		}
 		r.all = append(r.all, one)
@@ -108,23 +123,32 @@ func newRouter() *router {
 	return r
 }
 
-// find returns the route of a path, and the id at its end.
+// find returns the route of a path, and the id in it.
 func (r *router) find(path []byte, control bool) (*route, string) {
 	found, rest := r.exact[string(path)], "" // a map index by a converted []byte allocates nothing
 	if found == nil {
-		for i, p := range slices.Backward(path) {
-			if p == '/' {
-				if i+1 < len(path) {
-					found, rest = r.prefixes[string(path[:i+1])], string(path[i+1:])
-				}
-				break
-			}
-		}
+		found, rest = r.withID(path)
 	}
 	if found == nil || found.control && !control {
 		return r.unknown, ""
 	}
 	return found, rest
+}
+
+// withID finds the routes whose path has an id: as its last segment, or before an action.
+func (r *router) withID(path []byte) (*route, string) {
+	end := bytes.LastIndexByte(path, '/')
+	if end < 0 || end+1 == len(path) {
+		return nil, ""
+	}
+	if found := r.prefixes[string(path[:end+1])]; found != nil {
+		return found, string(path[end+1:])
+	}
+	begin := bytes.LastIndexByte(path[:end], '/') + 1
+	if begin == end {
+		return nil, ""
+	}
+	return r.actions[string(path[:begin])][string(path[end+1:])], string(path[begin:end])
 }
 
 // method returns the method of that name, nil if the route does not know it.

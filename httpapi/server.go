@@ -25,9 +25,10 @@ type Cluster interface {
 	Do(ctx context.Context, cmd session.Command) (session.Result, error)
 	// Lookup answers for a session; the timeouts have been looked at.
 	Lookup(ctx context.Context, key session.Key, level cluster.Level) (session.View, error)
+	// Use is Lookup, and counts as a use of the session.
+	Use(ctx context.Context, key session.Key, level cluster.Level) (session.View, error)
 	// Read runs fn on the state at a level. fn must not block, and the machine must not be kept.
 	Read(ctx context.Context, level cluster.Level, fn func(*session.Machine)) error
-	Used(key session.Key)
 	LastUse(s *session.Session) session.Time
 	Now() session.Time
 	Members() []cluster.Member
@@ -113,7 +114,8 @@ func (s *Server) fastServer(h fasthttp.RequestHandler, connections int) *fasthtt
 	return &fasthttp.Server{
 		Handler:                      h,
 		ErrorHandler:                 s.badRequest,
-		HeaderReceived:               bodyLimit,
+		HeaderReceived:               headerReceived,
+		ExpectHandler:                s.expected,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,

@@ -142,7 +142,7 @@ func TestETags(t *testing.T) {
 		want    uint64
 		ok      bool
 	}{
-		{"", 5, 0, true},
+		{"", 5, 0, false}, // it is there, and names nothing
 		{"*", 5, 0, true},
 		{`"5"`, 5, 5, true},
 		{`"6"`, 5, 6, true}, // read at another node: the machine decides
@@ -165,6 +165,9 @@ func TestETags(t *testing.T) {
 		}
 	}
 	rc := &request{ctx: bareRequest("GET", "/")}
+	if rev, err := ifMatch(rc, 5); rev != 0 || err != nil {
+		t.Errorf("without If-Match: %d, %v", rev, err)
+	}
 	etag(rc, &session.Session{Rev: 17})
 	if got := string(rc.ctx.Response.Header.Peek("ETag")); got != `"17"` {
 		t.Errorf("ETag is %s", got)

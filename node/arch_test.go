@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"cluster/consensus": 2,
 	"cluster/gossip":    2,
 	"cluster/wire":      1,
+	"cluster/guard":     1,
 	"httpapi/realm":     1,
 	"cluster/session":   0,
 	"cluster/lease":     0,

@@ -32,6 +32,11 @@ type grammar struct {
 	Serve    serveCmd    `cmd:"" help:"Run a node (what happens without a command)."`
 	Keygen   keygenCmd   `cmd:"" help:"Print a new cluster key."`
 	Members  membersCmd  `cmd:"" help:"List the nodes of the cluster."`
+	Promote  promoteCmd  `cmd:"" help:"Let a node vote."`
+	Demote   demoteCmd   `cmd:"" help:"Let a node vote no more."`
+	Remove   removeCmd   `cmd:"" help:"Take a node out of the cluster for good."`
+	Transfer transferCmd `cmd:"" name:"transfer-leadership" help:"Let another voter lead."`
+	Drain    drainCmd    `cmd:"" help:"Take this node out of service for a while, or back with --undo."`
 	Sessions sessionsCmd `cmd:"" help:"List or end sessions."`
 	User     userCmd     `cmd:"" help:"Manage the users of the realm native."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

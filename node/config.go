@@ -19,23 +19,27 @@ import (
 // name with CLOAKROOM_ in front, and a key of the configuration file; flags win over variables, variables over the
 // file, the file over the defaults.
 type Config struct {
-	Name      string `group:"node" placeholder:"NAME" help:"Name of this node in logs and lists (default: the host's name)."`
-	HTTP      string `name:"http" group:"node" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the session API."`
-	Operator  string `group:"node" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Address of /metrics, /cluster and /debug/pprof. Keep it private."`
-	DataDir   string `group:"node" default:"./cloakroom-data" placeholder:"DIR" help:"Directory of the log, the snapshots and control.sock."`
-	Ephemeral bool   `group:"node" help:"Keep the log in memory, under a new node id at each start: for tests and demos."`
-	TLSCert   string `name:"tls-cert" group:"node" placeholder:"FILE" help:"Certificate chain of the session API, PEM."`
-	TLSKey    string `name:"tls-key" group:"node" placeholder:"FILE" help:"Its private key, PEM."`
-	LogFormat string `group:"node" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json; logs go to standard error."`
-	LogLevel  string `group:"node" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	Name        string   `group:"node" placeholder:"NAME" help:"Name of this node in logs and lists (default: the host's name)."`
+	HTTP        string   `name:"http" group:"node" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the session API."`
+	Operator    string   `group:"node" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Address of /metrics, /cluster and /debug/pprof. Keep it private."`
+	DataDir     string   `group:"node" default:"./cloakroom-data" placeholder:"DIR" help:"Directory of the log, the snapshots and control.sock."`
+	Ephemeral   bool     `group:"node" help:"Keep the log in memory, under a new node id at each start: for tests and demos."`
+	TLSCert     string   `name:"tls-cert" group:"node" placeholder:"FILE" help:"Certificate chain of the session API, PEM."`
+	TLSKey      string   `name:"tls-key" group:"node" placeholder:"FILE" help:"Its private key, PEM."`
+	DiskReserve ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Space to keep free where the data directory is, such as 512MiB: with less, nothing new is stored and lookups go on."`
+	MemoryLimit ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Memory in use, such as 2GiB, above which no new sessions are made; lookups go on."`
+	LogFormat   string   `group:"node" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json; logs go to standard error."`
+	LogLevel    string   `group:"node" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error."`
 
-	Peer            string   `group:"cluster" default:"127.0.0.1:8082" placeholder:"ADDR" help:"Address for the other nodes: raft and requests, TCP."`
-	Gossip          string   `group:"cluster" default:"127.0.0.1:8083" placeholder:"ADDR" help:"Address for gossip, TCP and UDP."`
-	Advertise       string   `group:"cluster" placeholder:"HOST" help:"Host that the other nodes reach this one by; needed when --peer or --gossip listen on every address."`
-	Join            []string `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join."`
-	BootstrapExpect int      `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
-	ReadReplica     bool     `group:"cluster" help:"Hold a copy and answer, but never vote."`
-	ClusterKeyFile  string   `group:"cluster" placeholder:"FILE" help:"The cluster's one secret, as keygen prints it. Without it: a public development key, on loopback only."`
+	Peer            string        `group:"cluster" default:"127.0.0.1:8082" placeholder:"ADDR" help:"Address for the other nodes: raft and requests, TCP."`
+	Gossip          string        `group:"cluster" default:"127.0.0.1:8083" placeholder:"ADDR" help:"Address for gossip, TCP and UDP."`
+	Advertise       string        `group:"cluster" placeholder:"HOST" help:"Host that the other nodes reach this one by; needed when --peer or --gossip listen on every address."`
+	Join            []string      `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join."`
+	BootstrapExpect int           `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
+	ReadReplica     bool          `group:"cluster" help:"Hold a copy and answer, but never vote."`
+	Heartbeat       time.Duration `group:"cluster" default:"1s" placeholder:"TIME" help:"A follower that hears nothing from the leader for so long starts an election: the same on every node."`
+	RemoveDeadAfter time.Duration `group:"cluster" default:"1h" placeholder:"TIME" help:"The leader removes a node that was dead for so long, if the others are enough without it; 0: never."`
+	ClusterKeyFile  string        `group:"cluster" placeholder:"FILE" help:"The cluster's one secret, as keygen prints it. Without it: a public development key, on loopback only."`
 
 	IdleTimeout     time.Duration `group:"sessions" default:"30m" placeholder:"TIME" help:"A session that is not used for so long ends."`
 	MaxLifetime     time.Duration `group:"sessions" default:"8h" placeholder:"TIME" help:"A session ends so long after the login, used or not."`
@@ -81,7 +85,7 @@ func flagErrorf(flag, format string, args ...any) error {
 // Validate checks each setting and the relations between them. Its errors are *FlagError.
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
-		c.checkNode, c.checkAddresses, c.checkAdvertise, c.checkKey, c.checkCluster, c.checkSessions, c.checkHTTP, c.checkPasswords,
+		c.checkNode, c.checkAddresses, c.checkAdvertise, c.checkKey, c.checkCluster, c.checkTimes, c.checkRoom, c.checkSessions, c.checkHTTP, c.checkPasswords,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -200,6 +204,30 @@ func (c *Config) checkCluster() error {
 		return flagErrorf("bootstrap-expect", "1 makes a cluster of this node alone: leave --join out, or expect more nodes")
 	case c.BootstrapExpect > 1 && len(c.Join) == 0:
 		return flagErrorf("bootstrap-expect", "%d: name the nodes to find with --join", c.BootstrapExpect)
+	}
+	return nil
+}
+
+// checkTimes keeps the times apart that hang together: an election takes several heartbeats, and a node is not dead for
+// having missed one.
+func (c *Config) checkTimes() error {
+	switch {
+	case c.Heartbeat < MinHeartbeat || c.Heartbeat > MaxHeartbeat:
+		return flagErrorf("heartbeat", "%v: from %v to %v", c.Heartbeat, MinHeartbeat, MaxHeartbeat)
+	case c.RemoveDeadAfter < 0:
+		return flagErrorf("remove-dead-after", "%v is negative: 0 stands for never", c.RemoveDeadAfter)
+	case c.RemoveDeadAfter > 0 && c.RemoveDeadAfter < MinDeadHeartbeats*c.Heartbeat:
+		return flagErrorf("remove-dead-after", "%v: at least %d times --heartbeat %v, or 0 for never", c.RemoveDeadAfter, MinDeadHeartbeats, c.Heartbeat)
+	}
+	return nil
+}
+
+func (c *Config) checkRoom() error {
+	switch {
+	case c.DiskReserve != 0 && c.DiskReserve < MinDiskReserve:
+		return flagErrorf("disk-reserve", "%v: at least %v, or auto", c.DiskReserve, MinDiskReserve)
+	case c.MemoryLimit != 0 && c.MemoryLimit < MinMemoryLimit:
+		return flagErrorf("memory-limit", "%v: at least %v, or auto", c.MemoryLimit, MinMemoryLimit)
 	}
 	return nil
 }

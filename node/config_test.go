@@ -155,6 +155,21 @@ func TestWrongSettings(t *testing.T) {
 		"--max-lifetime -1h":                             "--max-lifetime: -1h0m0s is negative",
 		"--max-lifetime 1m":                              "--max-lifetime: ",
 		"--max-lifetime 9000h":                           "--max-lifetime: ",
+		"--heartbeat 99ms":                               "--heartbeat: 99ms: from 100ms to 10s",
+		"--heartbeat 10001ms":                            "--heartbeat: ",
+		"--heartbeat 0":                                  "--heartbeat: ",
+		"--heartbeat 1":                                  "--heartbeat: ",
+		"--remove-dead-after -1h":                        "--remove-dead-after: -1h0m0s is negative",
+		"--remove-dead-after 9s":                         "--remove-dead-after: 9s: at least 10 times --heartbeat 1s",
+		"--remove-dead-after 1m --heartbeat 10s":         "--remove-dead-after: ",
+		"--remove-dead-after never":                      "--remove-dead-after: ",
+		"--disk-reserve 0":                               "--disk-reserve: ",
+		"--disk-reserve 1MiB":                            "--disk-reserve: 1MiB: at least 4MiB, or auto",
+		"--disk-reserve lots":                            "--disk-reserve: \"lots\" is not a size",
+		"--disk-reserve -1GB":                            "--disk-reserve: ",
+		"--memory-limit 10MB":                            "--memory-limit: 10MB: at least 32MiB, or auto",
+		"--memory-limit 2G":                              "--memory-limit: ",
+		"--memory-limit 9999999TiB":                      "--memory-limit: ",
 		"--consistency lease":                            "--consistency",
 		"--log-level loud":                               "--log-level",
 		"--log-format xml":                               "--log-format",
@@ -192,10 +207,37 @@ func TestWrongSettings(t *testing.T) {
 		"--join a:1,b:2 --bootstrap-expect 3":                              {"CLOAKROOM_HTTP": ""},
 		"--cookie-domain .example.org --cookie-secure never":               nil,
 		"--http 127.0.0.1:0 --operator 127.0.0.1:0":                        nil,
+		"--heartbeat 100ms --remove-dead-after 1s":                         nil,
+		"--heartbeat 10s --remove-dead-after 0":                            nil,
+		"--disk-reserve 4MiB --memory-limit 32MiB":                         {"CLOAKROOM_DISK_RESERVE": "nonsense"},
+		"--disk-reserve AUTO --memory-limit auto":                          nil,
 	} {
 		if _, err := parseServe(t, env, strings.Fields(line)...); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
+	}
+}
+
+// TestGuards holds the settings that guard a node to their defaults, and takes them from where all others come from.
+func TestGuards(t *testing.T) {
+	cfg := DefaultConfig()
+	if cfg.Heartbeat != time.Second || cfg.RemoveDeadAfter != time.Hour || cfg.DiskReserve != 0 || cfg.MemoryLimit != 0 {
+		t.Errorf("defaults: %v, %v, %v, %v", cfg.Heartbeat, cfg.RemoveDeadAfter, cfg.DiskReserve, cfg.MemoryLimit)
+	}
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(file, []byte("heartbeat: 500ms\nremove-dead-after: 0\ndisk-reserve: 1073741824\nmemory-limit: 512MiB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := parseServe(t, map[string]string{"CLOAKROOM_MEMORY_LIMIT": "2GiB"}, "--config", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Heartbeat != 500*time.Millisecond || cfg.RemoveDeadAfter != 0 || cfg.DiskReserve != gib || cfg.MemoryLimit != 2*gib {
+		t.Errorf("%v, %v, %v, %v", cfg.Heartbeat, cfg.RemoveDeadAfter, cfg.DiskReserve, cfg.MemoryLimit)
+	}
+	_, err = parseServe(t, map[string]string{"CLOAKROOM_DISK_RESERVE": "lots"})
+	if err == nil || !strings.HasSuffix(err.Error(), "(set by CLOAKROOM_DISK_RESERVE)") {
+		t.Errorf("a wrong size: %v", err)
 	}
 }
 

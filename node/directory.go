@@ -5,6 +5,7 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi"
 	"cloakroom/httpapi/realm"
 )
 
@@ -25,6 +26,8 @@ func (d directory) User(ctx context.Context, realmName, username string) (user *
 	}
 	return user, of, nil
 }
+
+var _ httpapi.Membership = (*cluster.Cluster)(nil)
 
 // served is the cluster as the API wants it: its list of members asks the others, and must end when they are silent.
 type served struct{ *cluster.Cluster }

@@ -18,6 +18,16 @@ const (
 	MinIdleTimeout = time.Second          // below it, clocks and round trips decide who is idle
 	MaxLifetime    = 366 * 24 * time.Hour // a session that outlives a year is an account
 	ClientTimeout  = time.Minute          // one call of a client command, the hashing of a password included
+
+	MinHeartbeat      = 100 * time.Millisecond // below it, a busy machine or a long round trip passes for a dead leader
+	MaxHeartbeat      = 10 * time.Second       // above it, nobody waits for an election any more
+	MinDeadHeartbeats = 10                     // of --remove-dead-after: as long as a few elections in a row
+)
+
+// The least room that can be configured.
+const (
+	MinDiskReserve = 4 * mib  // the log's tail and a snapshot of nobody need about that
+	MinMemoryLimit = 32 * mib // a node without sessions takes about half of it
 )
 
 // Time limits of starting and stopping.
@@ -37,6 +47,12 @@ const (
 	DrainNotice = time.Second
 	// MembersTimeout bounds what GET /cluster waits for silent nodes.
 	MembersTimeout = 2 * time.Second
-	// ReadyPoll is the pause between two looks at whether the node has a cluster and a leader.
+	// MaxRestarts is how often in a row a node is opened again by itself; then it is for whoever watches the process.
+	MaxRestarts = 3
+	// StableAfter is how long a node must have run for a restart to count as the first again.
+	StableAfter = 10 * time.Minute
+	// LeaderPatience is how long transfer-leadership looks for who leads now: a few heartbeats.
+	LeaderPatience = 3 * time.Second
+	// ReadyPoll is the pause between two looks at whether the node, or the cluster, has a leader.
 	ReadyPoll = 50 * time.Millisecond
 )

@@ -13,6 +13,7 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/lookup"
+	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 	"cloakroom/httpapi"
@@ -105,6 +106,10 @@ func (n *Node) openCluster(log *slog.Logger, key wire.ClusterKey) (err error) {
 		Expect:      n.cfg.BootstrapExpect,
 		ReadReplica: n.cfg.ReadReplica,
 		Idle:        n.cfg.IdleTimeout,
+		Heartbeat:   n.cfg.Heartbeat,
+		RemoveAfter: n.cfg.RemoveDeadAfter,
+		DiskReserve: int64(n.cfg.DiskReserve),
+		MemoryLimit: int64(n.cfg.MemoryLimit),
 		Key:         key,
 		Logger:      log, // it adds the node's name itself
 		OnFatal:     n.fatal,
@@ -120,7 +125,7 @@ func (n *Node) openCluster(log *slog.Logger, key wire.ClusterKey) (err error) {
 func (n *Node) clusterError(err error) error {
 	listening, ok := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, session.ErrOtherCluster):
+	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, session.ErrOtherCluster), errors.Is(err, roster.ErrDismissed):
 		return flagErrorf("data-dir", "%s: %v", n.cfg.DataDir, err)
 	case ok && listening.Op == "listen", errors.Is(err, syscall.EADDRINUSE):
 		return &usageError{err}
@@ -155,6 +160,7 @@ func (n *Node) openServer(key wire.ClusterKey, operator net.Listener) (err error
 		TLSCert:          n.cfg.TLSCert,
 		TLSKey:           n.cfg.TLSKey,
 		Cluster:          served{n.cluster},
+		Membership:       n.cluster,
 		Authenticator:    authenticator,
 		Hasher:           n.hasher,
 		Sealer:           authenticator,

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"cloakroom/cluster"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 	"cloakroom/httpapi/realm"
@@ -50,14 +51,24 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log := a.logger(&cfg)
-	node, err := Open(cfg, log, key)
-	if err != nil {
-		return err
-	}
 	if cfg.ClusterKeyFile == "" {
 		log.Warn("no --cluster-key-file: using the public development key, so other nodes are heard on loopback only")
 	}
-	return a.finish(node, node.log, a.attend(ctx, node, password, signals))
+	for restarts := 0; ; restarts++ {
+		begun := time.Now()
+		node, err := Open(cfg, log, key)
+		if err != nil {
+			return err
+		}
+		err = a.finish(node, node.log, a.attend(ctx, node, password, signals))
+		if time.Since(begun) > StableAfter {
+			restarts = 0
+		}
+		if !errors.Is(err, cluster.ErrOpenAgain) || restarts == MaxRestarts {
+			return err
+		}
+		node.log.Warn("the node is opened again", "reason", err)
+	}
 }
 
 // attend announces the node once it is ready, and stops it in good order at the first signal. A second one ends the

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,9 +24,9 @@ import (
 	"cloakroom/cluster/wire"
 )
 
-// suite is three nodes as processes of their own, with real ports and disks.
+// suite is nodes, three mostly, as processes of their own, with real ports and disks.
 type suite struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	binary  string
 	tls     bool
@@ -59,7 +60,12 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
-func newSuite(t *testing.T, options ...string) *suite {
+func newSuite(t testing.TB, options ...string) *suite {
+	t.Helper()
+	return newSuiteOf(t, 3, options...)
+}
+
+func newSuiteOf(t testing.TB, size int, options ...string) *suite {
 	t.Helper()
 	if raceEnabled {
 		t.Skip("the nodes are processes without the race detector, and it leaves their clients too slow: run this without -race")
@@ -77,14 +83,18 @@ func newSuite(t *testing.T, options ...string) *suite {
 	if err := os.WriteFile(keyFile, []byte(key.Encode()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 12)
-	for i := range 3 {
+	ports := freePorts(t, 4*size)
+	var seeds []string
+	for i := range size {
+		seeds = append(seeds, ports[4*i+3])
+	}
+	for i := range size {
 		n := &suiteNode{name: fmt.Sprintf("n%d", i+1), http: ports[4*i]}
 		n.log = filepath.Join(s.dir, n.name+".log")
 		n.flags = []string{
 			"serve", "--name", n.name, "--data-dir", filepath.Join(s.dir, n.name), "--cluster-key-file", keyFile,
 			"--http", ports[4*i], "--operator", ports[4*i+1], "--peer", ports[4*i+2], "--gossip", ports[4*i+3],
-			"--join", ports[3] + "," + ports[7] + "," + ports[11], "--bootstrap-expect", "3",
+			"--join", strings.Join(seeds, ","), "--bootstrap-expect", strconv.Itoa(size),
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -102,7 +112,7 @@ func newSuite(t *testing.T, options ...string) *suite {
 }
 
 // freePorts returns addresses on loopback that nobody listened on a moment ago.
-func freePorts(t *testing.T, n int) []string {
+func freePorts(t testing.TB, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
@@ -304,7 +314,7 @@ func (s *suite) showLogs() {
 }
 
 // need finds a program that a test drives. Without it the test is skipped; where everything must be there, it fails.
-func need(t *testing.T, program string) string {
+func need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err == nil {

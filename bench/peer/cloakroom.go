@@ -26,6 +26,8 @@ type CloakroomConfig struct {
 	Route  Route  // of lookups at Level; "": Verify
 	Spread bool   // Lookup and Put go to all nodes in turn, not to the leader alone
 
+	Heartbeat time.Duration // after which silence a node takes its leader for lost; 0: the product's own
+
 	Progress func(done int) // of Fill; nil: none
 }
 
@@ -165,12 +167,17 @@ func (c *Cloakroom) startMember(i int) error {
 	for _, other := range c.members {
 		gossip = append(gossip, other.gossip)
 	}
-	p, err := startProcess(c.dir, m.name, []string{"CLOAKROOM_ADMIN_PASSWORD=" + string(c.password)},
+	argv := []string{
 		c.binary, "serve", "--name", m.name,
 		"--http", m.http, "--operator", m.operator, "--peer", m.peer, "--gossip", m.gossip,
 		"--join", strings.Join(gossip, ","), "--bootstrap-expect", fmt.Sprint(nodes),
 		"--data-dir", m.name, "--cluster-key-file", "cluster.key",
-		"--consistency", string(c.cfg.Level), "--allow-local-reads", "--log-level", "warn")
+		"--consistency", string(c.cfg.Level), "--allow-local-reads", "--log-level", "warn",
+	}
+	if c.cfg.Heartbeat > 0 {
+		argv = append(argv, "--heartbeat", c.cfg.Heartbeat.String())
+	}
+	p, err := startProcess(c.dir, m.name, []string{"CLOAKROOM_ADMIN_PASSWORD=" + string(c.password)}, argv...)
 	m.process = p
 	return err
 }

@@ -4,17 +4,19 @@ import "time"
 
 // Limits of what is asked of the product, from its API's own limits.
 const (
-	MaxBatch          = maxBulk    // sessions that one measured create makes
-	MaxSessions       = 20_000_000 // that one run fills and keeps the tokens of: 36 bytes each
-	MaxValue          = 4 << 10    // bytes of an attribute
-	maxBulk           = 1000       // sessions made by one call
-	sessionsPerUser   = 50         // half of what a user may have before the oldest goes
-	maxAnswer         = 1 << 20    // bytes of an answer
-	maxHeader         = 16 << 10   // bytes of an answer's header: size of a connection's read buffer
-	maxExcerpt        = 200        // bytes of an error's body that are kept
-	maxFillParallel   = 4          // bulk calls under way at once
-	fillRetries       = 20         // of a bulk call that was refused with 503, fillPause apart: an election or two
-	maxMismatchReport = 100        // bytes of a wrong answer that are kept
+	MaxBatch                 = maxBulk    // sessions that one measured create makes
+	MaxSessions              = 20_000_000 // that one run fills and keeps the tokens of: 36 bytes each
+	MaxValue                 = 4 << 10    // bytes of an attribute
+	maxBulk                  = 1000       // sessions made by one call
+	sessionsPerUser          = 50         // half of what a user may have before the oldest goes
+	maxAnswer                = 1 << 20    // bytes of an answer
+	maxHeader                = 16 << 10   // bytes of an answer's header: size of a connection's read buffer
+	maxExcerpt               = 200        // bytes of an error's body that are kept
+	maxFillParallel          = 4          // bulk calls under way at once
+	fillRetries              = 20         // of a bulk call that was refused with 503, fillPause apart: an election or two
+	maxMismatchReport        = 100        // bytes of a wrong answer that are kept
+	guessesPerUserAndAddress = 5          // wrong passwords from one address: half of what the product checks before it answers at once
+	MaxHogs                  = 64         // busy processes at once
 )
 
 const fillPause = 250 * time.Millisecond // the server asks for more, but has not this tool in mind

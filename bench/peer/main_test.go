@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	case "wait":
 		fmt.Println("waiting")
 		<-ctx.Done()
+	case "hog":
+		Hog(ctx)
 	case "fail":
 		fmt.Println("there is no such flag")
 		os.Exit(3)

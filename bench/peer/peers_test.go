@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestBare(t *testing.T) {
@@ -103,7 +104,9 @@ func TestCloakroom(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	filled := 0
-	c := NewCloakroom(CloakroomConfig{Binary: binary, Spread: true, Progress: func(done int) { filled = done }})
+	c := NewCloakroom(CloakroomConfig{
+		Binary: binary, Spread: true, Heartbeat: 800 * time.Millisecond, Progress: func(done int) { filled = done },
+	})
 	startPeer(t, c, 1500)
 	if filled != 1500 || c.Sessions().Len() != 1500 {
 		t.Errorf("%d of %d sessions reported, want 1500", filled, c.Sessions().Len())
@@ -122,6 +125,11 @@ func TestCloakroom(t *testing.T) {
 	ask(t, s.Create(c.Sessions(), 3), nil)
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+	ask(t, s.Login(), nil)
+	before, err := c.Counts(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 
 	leader, err := c.Leader(t.Context())
@@ -145,4 +153,11 @@ func TestCloakroom(t *testing.T) {
 	}
 	open, err = c.Put()
 	ask(t, open, err)
+	after, err := c.Counts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Term <= before.Term || after.Leaders <= before.Leaders || before.Leaders < 1 {
+		t.Errorf("%+v before the leader was killed, %+v after it", before, after)
+	}
 }

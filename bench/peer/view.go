@@ -8,6 +8,7 @@ import (
 // clusterView is what a node's operator listener says of the cluster.
 type clusterView struct {
 	Leader  string `json:"leader"`
+	Term    uint64 `json:"term"`
 	Members []struct {
 		ID    string `json:"id"`
 		Name  string `json:"name"`

@@ -205,39 +205,75 @@ func TestRestartOfAll(t *testing.T) {
 }
 
 // TestDivergedBehindSnapshot is the library's issue 697: a former leader's end of log is longer than the snapshot that
-// it is sent, and differs. It must clear its log, say so, and be well after a restart.
+// it is sent, and differs. It must clear its log, say so, and be well after a restart on the same data, with its vote as
+// it was; also if it does not get as far as to clear the log.
 func TestDivergedBehindSnapshot(t *testing.T) {
-	inFakeTime(t, Config{TrailingLogs: 1}, func(t *testing.T, c *trio) {
-		old := c.leader()
-		id := old.cfg.NodeID
-		others := without(id)
-		c.net.Partition([]string{id}, others)
-		for range 100 {
-			old.Propose(t.Context(), encode(t, c.role(10)))
-		}
-		next := c.leader(others...)
-		for range 30 {
-			c.mustAt(next, c.role(10))
-		}
-		if err := next.Snapshot(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute) // until no request with the entries themselves is on its way any more
-		c.net.Heal()
-		for range 100 {
-			if c.fatal.of(id) != nil {
-				break
-			}
-			c.mustAt(next, c.role(10))
-			time.Sleep(100 * time.Millisecond)
-		}
-		if err := c.fatal.of(id); !errors.Is(err, ErrDiverged) {
-			t.Fatalf("the node says %v", err)
-		}
-		c.stop(id)
-		c.start(id)
-		c.equal()
-	})
+	for name, test := range map[string]struct {
+		fault diskFault
+		want  error
+	}{
+		"cleared":   {diskFault{}, ErrDiverged},
+		"cut short": {diskFault{err: full}, ErrDiskFull},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, Config{TrailingLogs: 1}, func(t *testing.T, c *trio) {
+				old := c.leader()
+				id := old.cfg.NodeID
+				others := without(id)
+				c.net.Partition([]string{id}, others)
+				for range 100 {
+					old.Propose(t.Context(), encode(t, c.role(10)))
+				}
+				next := c.leader(others...)
+				for range 30 {
+					c.mustAt(next, c.role(10))
+				}
+				if err := next.Snapshot(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute) // until no request with the entries themselves is on its way any more
+				if test.fault.err != nil {
+					c.disks[id].breaks(test.fault, logPart)
+				}
+				c.net.Heal()
+				for range 100 {
+					if c.fatal.of(id) != nil {
+						break
+					}
+					c.mustAt(next, c.role(10))
+					time.Sleep(100 * time.Millisecond)
+				}
+				if err := c.fatal.of(id); !errors.Is(err, test.want) {
+					t.Fatalf("the node says %v", err)
+				}
+				c.stop(id)
+				c.disks[id].isRepaired()
+				vote, term := c.voteOf(id)
+				c.start(id)
+				if again, same := c.voteOf(id); again != vote || same != term || term == 0 {
+					t.Errorf("it had voted for %q in term %d, now for %q in term %d", vote, term, again, same)
+				}
+				c.equal()
+				c.stop(others[0]) // from now on it takes this node for a majority
+				c.stop(others[1])
+				c.start(others[1])
+				c.equal()
+			})
+		})
+	}
+}
+
+// voteOf returns a node's last vote on disk.
+func (c *trio) voteOf(id string) (candidate string, term uint64) {
+	c.t.Helper()
+	b, err := c.stores[id].Stable.Get(keyVoteCandidate)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if term, err = c.stores[id].Stable.GetUint64(keyVoteTerm); err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b), term
 }
 
 func TestWaitApplied(t *testing.T) {

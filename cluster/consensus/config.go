@@ -37,14 +37,14 @@ type Config struct {
 	Election  time.Duration // how long an election may take, ≥ Heartbeat
 	Lease     time.Duration // a leader that reaches no majority for so long steps down, ≤ Heartbeat
 	Commit    time.Duration // longest time until an idle follower hears of a commit whose nudge was lost
-	Stall     time.Duration // longest time for one write to the log; then OnFatal
+	Stall     time.Duration // longest time for one write to the disk; then OnFatal
 
 	SnapshotBytes int64  // of log, from one snapshot to the next
 	TrailingBytes int64  // of log, kept behind a snapshot
 	TrailingLogs  uint64 // entries, kept behind a snapshot at most
 
-	// OnFatal is told once why the node can't go on: an entry that it does not understand, a failed or stalled disk,
-	// a snapshot that it can't take. The node applies nothing any more and leaves the network by itself. OnFatal runs
+	// OnFatal is told once why the node can't go on: an entry that it does not understand, a failed, full or stalled
+	// disk, a snapshot that it can't take. The node applies nothing any more and leaves the network by itself. OnFatal runs
 	// on a goroutine of its own and may call Close, which waits for a stalled disk: a program that must end does so
 	// without it.
 	OnFatal func(error)

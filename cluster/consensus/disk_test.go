@@ -249,7 +249,7 @@ func reopen(t *testing.T, dir string) *disk {
 func TestLogTruncation(t *testing.T) {
 	dir := t.TempDir()
 	d := reopen(t, dir)
-	store := newLogStore(d.log, Config{}.withDefaults(), func(err error) { t.Error(err) })
+	store := newLogStore(d.log, Config{}.withDefaults(), healthy(t))
 	write := func(from, to, term uint64) {
 		var logs []*raft.Log
 		for i := from; i <= to; i++ {
@@ -286,7 +286,7 @@ func TestLogTruncation(t *testing.T) {
 			t.Fatal(err)
 		}
 		d = reopen(t, dir)
-		store = newLogStore(d.log, Config{}.withDefaults(), func(err error) { t.Error(err) })
+		store = newLogStore(d.log, Config{}.withDefaults(), healthy(t))
 	}
 
 	const n = deleteChunk + 200

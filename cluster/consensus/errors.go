@@ -29,9 +29,11 @@ var (
 	ErrDamaged          = errors.New("the data directory is damaged: remove it and let the node join again as a new one")
 )
 
-// Why a node gave up while it ran; handed to Config.OnFatal.
+// Why a node gave up while it ran; handed to Config.OnFatal. ErrDiskFull may be an error of Open too, and of a snapshot
+// that was not possible, after which the node goes on.
 var (
-	ErrStalled  = errors.New("the disk takes too long for a write")
+	ErrStalled  = &session.Error{Code: "disk-stalled", Message: "the disk of the data directory takes too long for a write: see to it, and start the node again"}
+	ErrDiskFull = &session.Error{Code: "disk-full", Message: "no space left on the disk of the data directory: make room, and start the node again if it has stopped"}
 	ErrDiverged = errors.New("the log had diverged from the snapshot that was installed, and was cleared: start the node again")
 	ErrBackward = errors.New("the snapshot is older than the state of this node")
 )

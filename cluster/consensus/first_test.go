@@ -11,19 +11,15 @@ import (
 	"cloakroom/cluster/session"
 )
 
-// The keys of the library's that a crash or a vote leaves behind.
-var (
-	termKey     = []byte("CurrentTerm")
-	voteTermKey = []byte("LastVoteTerm")
-	voteKey     = []byte("LastVoteCand")
-)
+// termKey is the library's key of the term that a crash or a vote leaves behind.
+var termKey = []byte("CurrentTerm")
 
 // leave puts into stores what a node has left that had come to a term, and had voted in it for a member.
 func leave(t *testing.T, stable raft.StableStore, term uint64, vote string) {
 	t.Helper()
 	err := stable.SetUint64(termKey, term)
 	if vote != "" {
-		err = errors.Join(err, stable.SetUint64(voteTermKey, term), stable.Set(voteKey, []byte(vote)))
+		err = errors.Join(err, stable.SetUint64(keyVoteTerm, term), stable.Set(keyVoteCandidate, []byte(vote)))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -94,8 +90,8 @@ func TestFirstAfterVote(t *testing.T) {
 		if term := n.Term(); term != 5 {
 			t.Errorf("started in term %d", term)
 		}
-		vote, err := c.stores["n1"].Stable.Get(voteKey)
-		if voted, termErr := c.stores["n1"].Stable.GetUint64(voteTermKey); err != nil || termErr != nil || voted != 5 || string(vote) != "n2:7000" {
+		vote, err := c.stores["n1"].Stable.Get(keyVoteCandidate)
+		if voted, termErr := c.stores["n1"].Stable.GetUint64(keyVoteTerm); err != nil || termErr != nil || voted != 5 || string(vote) != "n2:7000" {
 			t.Errorf("vote for %q in term %d, %v, %v", vote, voted, err, termErr)
 		}
 		c.start("n2")

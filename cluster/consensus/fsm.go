@@ -20,6 +20,7 @@ type fsm struct {
 	machine *session.Machine // guarded by mu
 
 	applied atomic.Uint64 // stored after the data is visible
+	clock   atomic.Int64  // the machine's, stored before the data is visible
 	waiters waiters
 	failure atomic.Pointer[error] // set: nothing is applied, snapshotted or restored any more
 
@@ -92,7 +93,10 @@ func (f *fsm) apply(log *raft.Log) any {
 		return f.fail(fmt.Errorf("decode entry %d: %w", log.Index, err))
 	}
 	var results []session.Result
-	f.mutate(func(m *session.Machine) { results = m.Apply(log.Index, entry) })
+	f.mutate(func(m *session.Machine) {
+		results = m.Apply(log.Index, entry)
+		f.clock.Store(int64(m.Clock()))
+	})
 	f.reach(log.Index)
 	return results
 }
@@ -164,6 +168,7 @@ func (f *fsm) restore(source io.Reader, meta *raft.SnapshotMeta, live bool) erro
 	}
 	f.mu.Lock()
 	f.machine = machine
+	f.clock.Store(int64(machine.Clock()))
 	f.mu.Unlock()
 	f.reach(index)
 	f.restores.Add(1)

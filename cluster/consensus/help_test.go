@@ -87,6 +87,7 @@ type trio struct {
 	nodes  map[string]*Node
 	addrs  map[string]string
 	stores map[string]*Stores
+	disks  map[string]*badDisk
 	fatal  *failures
 	serial int
 }
@@ -134,7 +135,8 @@ func inFakeTime(t *testing.T, cfg Config, f func(t *testing.T, c *trio)) {
 func newTrio(t *testing.T, network *clustertest.Network, cfg Config) *trio {
 	c := &trio{
 		t: t, net: network, cfg: cfg, slow: &slowLane{delay: map[string]time.Duration{}},
-		nodes: map[string]*Node{}, addrs: map[string]string{}, stores: map[string]*Stores{}, fatal: &failures{err: map[string]error{}},
+		nodes: map[string]*Node{}, addrs: map[string]string{}, stores: map[string]*Stores{}, disks: map[string]*badDisk{},
+		fatal: &failures{err: map[string]error{}},
 	}
 	t.Cleanup(func() {
 		for id := range c.nodes {
@@ -169,6 +171,9 @@ func (c *trio) open(id string) (*Node, error) {
 	if c.stores[id] == nil {
 		c.stores[id] = NewMemoryStores()
 	}
+	if c.disks[id] == nil {
+		c.disks[id] = &badDisk{}
+	}
 	host := c.net.Host(strings.Split(c.addrs[id], ":")[0])
 	l, err := host.Listen(c.addrs[id])
 	if err != nil {
@@ -176,7 +181,7 @@ func (c *trio) open(id string) (*Node, error) {
 	}
 	cfg := c.cfg
 	cfg.NodeID = id
-	cfg.Stores = c.stores[id]
+	cfg.Stores = c.disks[id].before(c.stores[id])
 	cfg.Layer = &testLayer{Listener: l, host: host, addr: nameAddr(c.addrs[id]), slow: c.slow}
 	cfg.OnFatal = func(err error) { c.fatal.note(id, err) }
 	n, err := Open(cfg)
@@ -286,6 +291,11 @@ func hashOf(n *Node) (hash [32]byte) {
 func hasRole(n *Node, name string) (has bool) {
 	n.Read(func(m *session.Machine) { _, has = m.RoleByName(name) })
 	return has
+}
+
+// healthy watches a disk that nothing may be wrong with.
+func healthy(t testing.TB) diskWatch {
+	return diskWatch{limit: DefaultStall, onFail: func(err error) { t.Error(err) }}
 }
 
 // logBuffer is a slog target for tests.

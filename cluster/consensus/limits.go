@@ -14,6 +14,9 @@ const (
 	// DefaultStall ends a node whose disk takes this long for one write. A leader with a stalled disk goes on
 	// sending heartbeats, so nobody would replace it.
 	DefaultStall = 10 * time.Second
+	// slowestDisk is how many bytes of a snapshot a disk must take a second when they are synced: what is allowed for
+	// sending it, too.
+	slowestDisk = int64(timeoutScale / (transportTimeout / time.Second))
 
 	DefaultSnapshotBytes = 256 << 20 // bytes of log after which a snapshot is taken
 	DefaultTrailingBytes = 64 << 20  // bytes of log kept behind a snapshot, for members that lag

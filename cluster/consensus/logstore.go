@@ -13,10 +13,9 @@ import (
 // written, and ends the node when a write fails or takes too long.
 type logStore struct {
 	raft.LogStore
-	meter  *meter
-	limit  int64 // bytes from one snapshot to the next
-	stall  time.Duration
-	onFail func(error) // must not block
+	meter *meter
+	limit int64 // bytes from one snapshot to the next
+	watch diskWatch
 
 	full chan struct{} // a snapshot is due
 	edge atomic.Pointer[raft.SnapshotMeta]
@@ -27,13 +26,12 @@ type logStore struct {
 
 var _ raft.LogStore = (*logStore)(nil)
 
-func newLogStore(inner raft.LogStore, cfg Config, onFail func(error)) *logStore {
+func newLogStore(inner raft.LogStore, cfg Config, watch diskWatch) *logStore {
 	return &logStore{
 		LogStore: inner,
 		meter:    newMeter(max(1, cfg.SnapshotBytes/meterSteps), cfg.TrailingBytes),
 		limit:    cfg.SnapshotBytes,
-		stall:    cfg.Stall,
-		onFail:   onFail,
+		watch:    watch,
 		full:     make(chan struct{}, 1),
 	}
 }
@@ -45,12 +43,9 @@ func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Lo
 // with its own idea of it, so the node ends and looks again when it starts.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	start := time.Now()
-	stalled := time.AfterFunc(s.stall, func() { s.onFail(ErrStalled) })
-	err := s.LogStore.StoreLogs(logs)
-	stalled.Stop()
+	err := s.watch.must("store log", func() error { return s.LogStore.StoreLogs(logs) })
 	s.count(logs, time.Since(start))
 	if err != nil {
-		s.onFail(fmt.Errorf("store log: %w", err))
 		return err
 	}
 	s.meter.add(logs)
@@ -113,6 +108,9 @@ func (s *logStore) wantSnapshot() {
 // DeleteRange removes entries: from the end, where they differ from the leader's, or from the front, behind a
 // snapshot. Those from the front may be very many, and an append waits for a transaction to end: so it takes several,
 // oldest first. A crash in between leaves a shorter log. From the end it must be one, or a crash would leave a hole.
+//
+// A failure at the end ends the node, as that of an append does: the leader would send the same entries for ever. At the
+// front it only costs room.
 func (s *logStore) DeleteRange(first, last uint64) error {
 	lowest, err := s.FirstIndex()
 	if err != nil {
@@ -124,10 +122,13 @@ func (s *logStore) DeleteRange(first, last uint64) error {
 	}
 	if last >= highest {
 		s.meter.truncate(first)
-		return s.LogStore.DeleteRange(first, last)
+		return s.watch.must("clear end of log", func() error { return s.LogStore.DeleteRange(first, last) })
 	}
 	for from := max(first, lowest); from <= last; from += deleteChunk {
-		if err := s.LogStore.DeleteRange(from, min(last, from+deleteChunk-1)); err != nil {
+		err := s.watch.try("shorten log", s.watch.limit, func() error {
+			return s.LogStore.DeleteRange(from, min(last, from+deleteChunk-1))
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -177,6 +178,15 @@ func (s *logStore) scan(snapshots raft.SnapshotStore) error {
 //     ever committed. The library goes on to compare new entries with it and refuses them for ever (its issue 697). It
 //     is cleared, and because the library has its end in memory, the node must be started again: ErrDiverged.
 //   - Otherwise the entries beyond the snapshot are good, this node may have acknowledged them, and they stay.
+//
+// A node that has cleared its log goes on under its id, since it takes back nothing that counts. What it acknowledged up
+// to the snapshot's index is in the snapshot, which is on disk before anything is removed; a crash in between is made up
+// for by scan. Beyond that index, every entry of its log follows on one that differs from a committed entry in the same
+// place. Two logs with an entry of one index and term have all entries before it in common (log matching, section 5.3 of
+// the Raft paper), so no log that holds the committed entry holds one of these, and every later leader's log does hold it
+// (leader completeness, 5.4): they were never committed and never will be, however many had acknowledged them. To clear
+// them is what an append from the leader does to entries that conflict. Term and vote lie elsewhere and stay, so that it
+// can't vote twice in a term; a node that loses these as well must come back under a new id.
 func (s *logStore) reconcile(meta *raft.SnapshotMeta) error {
 	first, err := s.FirstIndex()
 	if err != nil {

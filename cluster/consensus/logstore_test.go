@@ -4,13 +4,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 
-	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
 )
 
@@ -65,109 +63,6 @@ func TestSnapshotByBytes(t *testing.T) {
 	})
 }
 
-// fullDisk has no room for a snapshot the first times.
-type fullDisk struct {
-	raft.SnapshotStore
-	refuse atomic.Int64
-}
-
-func (s *fullDisk) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
-	configurationIndex uint64, transport raft.Transport,
-) (raft.SnapshotSink, error) {
-	if s.refuse.Add(-1) >= 0 {
-		return nil, errors.New("disk full")
-	}
-	return s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
-}
-
-// TestSnapshotAgain: a snapshot that was not possible is tried again, though nothing more is written.
-func TestSnapshotAgain(t *testing.T) {
-	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
-		out := &logBuffer{}
-		c := newTrio(t, network, Config{SnapshotBytes: 1000, Logger: out.logger()})
-		full := &fullDisk{SnapshotStore: NewMemoryStores().Snapshots}
-		full.refuse.Store(3)
-		c.stores["n1"] = NewMemoryStores()
-		c.stores["n1"].Snapshots = full
-		n := c.start("n1")
-		if err := n.Bootstrap(c.servers("n1")); err != nil {
-			t.Fatal(err)
-		}
-		c.must(c.role(1000))
-		time.Sleep(time.Minute)
-		if s := n.Stats(); s.Snapshots != 1 || s.LogBytes != 0 {
-			t.Errorf("%d snapshots, %d bytes of log beyond the last", s.Snapshots, s.LogBytes)
-		}
-		if said := strings.Count(out.String(), "a snapshot was not possible"); said != 3 {
-			t.Errorf("said so %d times", said)
-		}
-	})
-}
-
-// stubbornLog fails or stalls on demand.
-type stubbornLog struct {
-	raft.LogStore
-	err   atomic.Pointer[error]
-	stall atomic.Int64
-}
-
-func (s *stubbornLog) StoreLogs(logs []*raft.Log) error {
-	if err := s.err.Load(); err != nil {
-		return *err
-	}
-	time.Sleep(time.Duration(s.stall.Load())) // fake
-	return s.LogStore.StoreLogs(logs)
-}
-
-// TestBadDisk: a leader whose disk fails or stalls gives up and is replaced; without it nobody would notice.
-func TestBadDisk(t *testing.T) {
-	full := errors.New("disk full")
-	for name, test := range map[string]struct {
-		damage func(*stubbornLog)
-		want   error
-	}{
-		"fails":  {func(s *stubbornLog) { s.err.Store(&full) }, full},
-		"stalls": {func(s *stubbornLog) { s.stall.Store(int64(2 * time.Minute)) }, ErrStalled},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
-				old := c.leader()
-				id := old.cfg.NodeID
-				c.stop(id)
-				c.leader()
-				bad := &stubbornLog{LogStore: c.stores[id].Log}
-				c.stores[id].Log = bad
-				c.start(id)
-				c.equal()
-				for c.leader().cfg.NodeID != id {
-					if err := c.leader().Transfer(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				c.must(c.role(1))
-				test.damage(bad)
-				start := time.Now()
-				future := c.nodes[id].Propose(t.Context(), encode(t, c.role(1)))
-				if _, _, err := future.Wait(t.Context()); !errors.Is(err, ErrLeadershipLost) {
-					t.Errorf("the proposal: %v", err)
-				}
-				next := c.leader(without(id)...)
-				if took := time.Since(start); took > 15*time.Second {
-					t.Errorf("it took %v to replace it", took)
-				}
-				c.mustAt(next, c.role(1))
-				if err := c.fatal.of(id); !errors.Is(err, test.want) {
-					t.Errorf("it says %v", err)
-				}
-				c.stop(id)
-				c.stores[id].Log = bad.LogStore
-				c.start(id)
-				c.equal()
-			})
-		})
-	}
-}
-
 // deletions notes the ranges that are removed.
 type deletions struct {
 	raft.LogStore
@@ -182,7 +77,7 @@ func (d *deletions) DeleteRange(first, last uint64) error {
 // TestDeleteRange: the end of a log goes in one step, or a crash would leave a hole; the front in several.
 func TestDeleteRange(t *testing.T) {
 	inner := &deletions{LogStore: raft.NewInmemStore()}
-	s := newLogStore(inner, Config{SnapshotBytes: 1 << 20}.withDefaults(), func(err error) { t.Error(err) })
+	s := newLogStore(inner, Config{SnapshotBytes: 1 << 20}.withDefaults(), healthy(t))
 	const n = 3 * deleteChunk
 	for i := uint64(1); i <= n; i++ {
 		if err := s.StoreLog(&raft.Log{Index: i}); err != nil {
@@ -221,7 +116,7 @@ func TestReconcile(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inner := raft.NewInmemStore()
-			s := newLogStore(inner, Config{}.withDefaults(), func(err error) { t.Error(err) })
+			s := newLogStore(inner, Config{}.withDefaults(), healthy(t))
 			for i := test.first; i > 0 && i <= test.last; i++ {
 				if err := s.StoreLog(&raft.Log{Index: i, Term: 1}); err != nil {
 					t.Fatal(err)

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/session"
 )
+
+// ErrNotVoter refuses to hand the leadership to a member without a vote.
+var ErrNotVoter = &session.Error{Code: "not-a-voter", Message: "this member has no vote, and can't lead: promote it first, or name another one"}
 
 // HasState reports whether this node has ever been part of a cluster: it has a log, a snapshot or a term.
 func (n *Node) HasState() bool {
@@ -68,10 +74,31 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	})
 }
 
-// Transfer hands the leadership to the voter that has most of the log, and returns when this node is not the leader
-// any more. If it fails, this node goes on as the leader.
-func (n *Node) Transfer(ctx context.Context) error {
-	return n.ask(ctx, "transfer leadership", func() error { return n.raft.LeadershipTransfer().Error() })
+// Demote takes a member's vote; it stays in the configuration and gets the log. A leader that demotes itself steps down.
+func (n *Node) Demote(ctx context.Context, id string) error {
+	return n.reconfigure(ctx, "demote voter", func(limit time.Duration) raft.IndexFuture {
+		return n.raft.DemoteVoter(raft.ServerID(id), 0, limit)
+	})
+}
+
+// Transfer hands the leadership to a voter, "": to the one that has most of the log. It returns when this node is not
+// the leader any more. If it fails, this node goes on as the leader.
+func (n *Node) Transfer(ctx context.Context, to string) error {
+	if to == "" {
+		return n.ask(ctx, "transfer leadership", func() error { return n.raft.LeadershipTransfer().Error() })
+	}
+	servers, err := n.Servers()
+	if err != nil {
+		return err
+	}
+	// The library does not look: a member without a vote would stand for election, and could win it.
+	i := slices.IndexFunc(servers, func(s Server) bool { return s.ID == to && s.Voter })
+	if i < 0 {
+		return ErrNotVoter
+	}
+	return n.ask(ctx, "transfer leadership", func() error {
+		return n.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(servers[i].Addr)).Error()
+	})
 }
 
 func (n *Node) reconfigure(ctx context.Context, what string, change func(time.Duration) raft.IndexFuture) error {

@@ -53,7 +53,7 @@ func TestTransfer(t *testing.T) {
 		old := c.leader()
 		term := old.Term()
 		start := time.Now()
-		if err := old.Transfer(t.Context()); err != nil {
+		if err := old.Transfer(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
 		if old.IsLeader() || c.leader() == old {
@@ -62,7 +62,7 @@ func TestTransfer(t *testing.T) {
 		if took := time.Since(start); took > 500*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
-		if err := old.Transfer(t.Context()); !errors.Is(err, ErrNotLeader) {
+		if err := old.Transfer(t.Context(), ""); !errors.Is(err, ErrNotLeader) {
 			t.Errorf("transfer by a follower: %v", err)
 		}
 		c.equal()
@@ -131,6 +131,79 @@ func TestMembership(t *testing.T) {
 	})
 }
 
+// TestTransferTo hands the leadership to a voter that is named. Whoever has no vote can't have it: the library would let
+// it stand for election.
+func TestTransferTo(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		c.start("n4")
+		old := c.leader()
+		if err := old.AddNonvoter(t.Context(), "n4", c.addrs["n4"]); err != nil {
+			t.Fatal(err)
+		}
+		c.equal()
+		term := old.Term()
+		for _, to := range []string{"n4", "n5"} {
+			if err := old.Transfer(t.Context(), to); !errors.Is(err, ErrNotVoter) {
+				t.Errorf("transfer to %s: %v", to, err)
+			}
+		}
+		if err := old.Transfer(t.Context(), old.cfg.NodeID); err == nil {
+			t.Error("transfer to itself")
+		}
+		if now := c.leader().Term(); now != term {
+			t.Errorf("term %d after %d: a refusal cost an election", now, term)
+		}
+		for _, to := range []string{"n1", "n2", "n3", "n1"} {
+			if c.leader().cfg.NodeID == to {
+				continue
+			}
+			if err := c.leader().Transfer(t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+			if now := c.leader().cfg.NodeID; now != to {
+				t.Errorf("%s leads, not %s", now, to)
+			}
+		}
+		c.equal()
+	})
+}
+
+// TestDemote takes votes: a follower's, that of one without, and the leader's own, which then steps down.
+func TestDemote(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		leader := c.leader()
+		follower := without(leader.cfg.NodeID)[0]
+		for range 2 {
+			if err := leader.Demote(t.Context(), follower); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.equal()
+		if err := c.nodes[follower].Demote(t.Context(), "n1"); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("demoted by a follower: %v", err)
+		}
+		if err := leader.AddVoter(t.Context(), follower, c.addrs[follower]); err != nil {
+			t.Fatal(err)
+		}
+		if err := leader.Demote(t.Context(), leader.cfg.NodeID); err != nil {
+			t.Fatal(err)
+		}
+		if next := c.leader(without(leader.cfg.NodeID)...); next == leader {
+			t.Error("a leader without a vote goes on")
+		}
+		servers, err := c.leader().Servers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range servers {
+			if s.Voter == (s.ID == leader.cfg.NodeID) {
+				t.Errorf("%+v", s)
+			}
+		}
+		c.equal()
+	})
+}
+
 func TestBootstrap(t *testing.T) {
 	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
 		c := newTrio(t, network, Config{})
@@ -154,7 +227,7 @@ func TestBootstrap(t *testing.T) {
 			t.Errorf("second bootstrap: %v", err)
 		}
 		c.equal()
-		if err := n.Transfer(t.Context()); err == nil {
+		if err := n.Transfer(t.Context(), ""); err == nil {
 			t.Error("a leader alone can't transfer")
 		}
 	})

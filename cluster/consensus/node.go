@@ -24,6 +24,11 @@
 // A node that can't go on says why to Config.OnFatal, once, and leaves the network: an entry is never skipped, and a
 // leader that can't write must not stay leader. Starting it again on the same data is right in every case; where it
 // can't succeed, Open says so.
+//
+// A write of entries, term or vote, and clearing the end of the log, ends the node when it fails (ErrDiskFull, if that is
+// why) and when it takes longer than Config.Stall (ErrStalled). A snapshot that fails, of the node's own or the leader's,
+// and entries that can't be removed from the front of the log are tried again; only when they stall they end the node.
+// What is on disk can be read after each of these.
 package consensus
 
 import (
@@ -53,6 +58,7 @@ type Node struct {
 	logger    *logAdapter
 
 	ready     chan struct{} // closed when raft is set: callbacks come before
+	abandoned chan struct{} // closed when Open has failed
 	halted    chan struct{} // closed when the node has failed or is closed: waiters give up
 	proposals gate
 	group     sync.WaitGroup
@@ -85,6 +91,8 @@ func Open(cfg Config) (*Node, error) {
 		layer:  newLayer(cfg.Layer),
 		ready:  make(chan struct{}),
 		halted: make(chan struct{}),
+
+		abandoned: make(chan struct{}),
 	}
 	n.changed.init()
 	n.proposals.init()
@@ -107,13 +115,14 @@ func (n *Node) open() error {
 		return err
 	}
 	n.disk = disk
+	watch := diskWatch{limit: n.cfg.Stall, onFail: n.fail}
 	conf := n.cfg.library(n.logger)
 	// Before the log is scanned, which counts the entry, and on the stores themselves: a failure ends Open.
 	if err := writeFirst(conf, disk, n.cfg.First); err != nil {
-		return fmt.Errorf("write first configuration: %w", err)
+		return diskError("write first configuration", err)
 	}
-	n.snapshots = newSnapshotStore(disk.snapshots, n.halted)
-	n.log = newLogStore(disk.log, n.cfg, n.fail)
+	n.snapshots = newSnapshotStore(disk.snapshots, watch, n.halted)
+	n.log = newLogStore(disk.log, n.cfg, watch)
 	if err := n.log.scan(n.snapshots); err != nil {
 		return err
 	}
@@ -132,7 +141,8 @@ func (n *Node) open() error {
 		Timeout:               transportTimeout,
 	})
 	n.transport.TimeoutScale = timeoutScale
-	r, err := raft.NewRaft(conf, n.fsm, n.log, disk.stable, n.snapshots, n.transport)
+	stable := &stableStore{StableStore: disk.stable, watch: watch}
+	r, err := raft.NewRaft(conf, n.fsm, n.log, stable, n.snapshots, n.transport)
 	if err != nil {
 		// The library only logs what is wrong with a snapshot.
 		if problem := cmp.Or(n.snapshots.problem, n.fsm.problem); problem != nil {
@@ -150,6 +160,7 @@ func (n *Node) open() error {
 
 // abandon undoes what open has done before it failed.
 func (n *Node) abandon() error {
+	close(n.abandoned)
 	var errs []error
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())
@@ -205,7 +216,11 @@ func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
 		// Not in the group: OnFatal may call Close, which waits for the group.
 		go func() {
-			<-n.ready
+			select {
+			case <-n.ready:
+			case <-n.abandoned: // Open has said what is wrong
+				return
+			}
 			n.halt()
 			n.stop()
 			n.cfg.OnFatal(err)
@@ -223,6 +238,9 @@ func (n *Node) Mutate(fn func(*session.Machine)) { n.fsm.mutate(fn) }
 
 // Applied returns the index of the last entry whose effect is visible to Read.
 func (n *Node) Applied() uint64 { return n.fsm.applied.Load() }
+
+// Clock returns the machine's clock: the latest stamp whose entry is visible to Read, or about to be. It takes no lock.
+func (n *Node) Clock() session.Time { return session.Time(n.fsm.clock.Load()) }
 
 // WaitApplied returns when Applied has reached index. The error is the context's, or ErrShutdown.
 func (n *Node) WaitApplied(ctx context.Context, index uint64) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/zstd"
@@ -99,13 +100,14 @@ func readSnapshot(r io.Reader) (*session.Machine, error) {
 type snapshotStore struct {
 	raft.SnapshotStore
 	onTaken func(index uint64)
+	watch   diskWatch
 	problem error           // why the snapshot of the start could not be opened
 	halted  <-chan struct{} // closed: what is being written is given up
 	live    atomic.Bool     // a snapshot was made since the start: from then on, what is restored came from the leader
 }
 
-func newSnapshotStore(inner raft.SnapshotStore, halted <-chan struct{}) *snapshotStore {
-	return &snapshotStore{SnapshotStore: inner, onTaken: func(uint64) {}, halted: halted}
+func newSnapshotStore(inner raft.SnapshotStore, watch diskWatch, halted <-chan struct{}) *snapshotStore {
+	return &snapshotStore{SnapshotStore: inner, watch: watch, onTaken: func(uint64) {}, halted: halted}
 }
 
 // List returns the newest snapshot only. The library would fall back to an older one if the newest can't be read:
@@ -121,11 +123,15 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	configurationIndex uint64, transport raft.Transport,
 ) (raft.SnapshotSink, error) {
 	s.live.Store(true)
-	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
+	var sink raft.SnapshotSink
+	err := s.watch.try("store snapshot", s.watch.limit, func() (err error) {
+		sink, err = s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotSink{SnapshotSink: sink, halted: s.halted, onClose: func() { s.onTaken(index) }}, nil
+	return &snapshotSink{SnapshotSink: sink, watch: s.watch, halted: s.halted, onClose: func() { s.onTaken(index) }}, nil
 }
 
 // Open returns the snapshot with its description, for Restore.
@@ -141,23 +147,35 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 	return meta, &snapshotSource{ReadCloser: source, meta: meta, live: live}, nil
 }
 
+// snapshotSink is a snapshot that is being written. What fails is tried again, by this node or by the leader that sends
+// it: there may be room by then. What stalls ends the node: a leader goes on with its heartbeats meanwhile, and a
+// follower that installs a snapshot does nothing else.
 type snapshotSink struct {
 	raft.SnapshotSink
+	watch   diskWatch
+	size    int64
 	halted  <-chan struct{}
 	onClose func()
 }
 
-func (s *snapshotSink) Write(b []byte) (int, error) {
+func (s *snapshotSink) Write(b []byte) (n int, err error) {
 	select {
 	case <-s.halted:
 		return 0, ErrShutdown
 	default:
-		return s.SnapshotSink.Write(b)
 	}
+	err = s.watch.try("store snapshot", s.watch.limit, func() (err error) {
+		n, err = s.SnapshotSink.Write(b)
+		return err
+	})
+	s.size += int64(n)
+	return n, err
 }
 
+// Close puts all that was written on disk, which takes the longer the more it is.
 func (s *snapshotSink) Close() error {
-	if err := s.SnapshotSink.Close(); err != nil {
+	limit := s.watch.limit + time.Duration(s.size/slowestDisk)*time.Second
+	if err := s.watch.try("store snapshot", limit, s.SnapshotSink.Close); err != nil {
 		return err
 	}
 	s.onClose()

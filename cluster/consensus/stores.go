@@ -62,7 +62,7 @@ func openStores(cfg Config, logger *logAdapter) (*disk, error) {
 // wider permissions are taken away.
 func openDisk(dir string, logger *slog.Logger, library *logAdapter) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, diskError("make data directory", err)
 	}
 	if err := tighten(dir, 0o700, logger); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func openDisk(dir string, logger *slog.Logger, library *logAdapter) (*disk, erro
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("open log store: %w", ErrLocked)
 	case err != nil:
-		return nil, fmt.Errorf("open log store: %w", err)
+		return nil, diskError("open log store", err)
 	}
 	d, err := openBehindLock(dir, store, logger, library)
 	if err != nil {
@@ -99,7 +99,7 @@ func openBehindLock(dir string, store *raftboltdb.BoltStore, logger *slog.Logger
 	}
 	files, err := raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, library)
 	if err != nil {
-		return nil, fmt.Errorf("open snapshot store: %w", err)
+		return nil, diskError("open snapshot store", err)
 	}
 	if err := tighten(snapshots, 0o700, nil); err != nil { // the library makes it for all to read
 		return nil, err
@@ -110,7 +110,7 @@ func openBehindLock(dir string, store *raftboltdb.BoltStore, logger *slog.Logger
 	// The names of new files last only with their directory.
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := syncDir(d); err != nil {
-			return nil, fmt.Errorf("sync data directory: %w", err)
+			return nil, diskError("sync data directory", err)
 		}
 	}
 	cached, err := raft.NewLogCache(logCacheSize, store)

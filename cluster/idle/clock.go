@@ -1,163 +1,199 @@
 package idle
 
 import (
-	"context"
-	"encoding/binary"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cloakroom/cluster/session"
-	"cloakroom/cluster/wire"
 )
 
-// KindTime asks a node for cluster time; one that does not know it refuses. Answer: 8 bytes, Unix milliseconds.
-const KindTime wire.Kind = 48
-
-// Clock is this node's estimate of cluster time. It never shows less than the machine's clock.
+// Clock is this node's estimate of cluster time.
+//
+// What cluster time is. The leader's clock is cluster time: its stamps stand in the log. Nobody else's opinion counts
+// while it leads, and its wall clock doesn't either: it goes on from an estimate, with its monotonic clock. So what a
+// Clock holds is one number, the offset of cluster time to this machine's monotonic clock:
+//
+//   - A follower asks the leader for it (clock_follow.go) and narrows it down with each answer (reckoning.hear).
+//   - A new leader goes on from its estimate: cluster time continues across the change, within the error of that.
+//   - A leader that knows nothing, because it has just started, asks all nodes; one that knows tells it.
+//   - When none knows, the whole cluster starts cold (clock_lead.go). Only then wall clocks are read, those of all nodes
+//     that answer, and their median is taken: one machine whose clock is hours off changes nothing. Whatever they say,
+//     cluster time does not go back behind the latest stamp in the log.
+//
+// Trust. There are three states. Cold: this node has heard nothing since its start; it shows its wall clock, tells it
+// nobody, and stamps nothing. Synced: the estimate rests on a leader's time. Suspect: it did, but this machine may have
+// stood still since. Stamp, and with it every proposal, needs a synced clock, and so do answers to other nodes, but for
+// those to a node that looks for the highest estimate.
+//
+// The guard. Offsets last as long as monotonic clocks run. A suspended machine's may stand still, and then the estimate
+// is behind by as much, silently. The wall clock is set right at the wake-up, so once a second both advances are compared
+// (look), and when they differ by MaxJump the estimate is suspect until it is confirmed: by the leader's answer, or for
+// a leader by the others, of whom the highest estimate is taken, as standing still makes estimates low, never high. All
+// nodes may have stood still together: what a suspect node tells counts there too. A wall clock that an administrator
+// has set looks just the same; it costs a question, and the answer shows that nothing has changed. Not seen by the guard
+// is a virtual machine that was paused with all its clocks. It finds out by the leader's next answer, and before that by
+// the next entry that it applies: time shown is never before a stamp applied here. A leader that is paused for longer
+// than an election is none any more. When all nodes stood still together, cluster time did: sessions live on for as long.
+//
+// Never backwards. What Now returns does not go back, on any goroutine, whatever is heard: a clock that was ahead stands
+// until cluster time has come as far. The one exception is the first answer that a cold clock gets, since what it showed
+// was no cluster time; it can't bring it before a Floor.
 type Clock struct {
 	machine func() session.Time // the latest stamp applied here
+	source  Source
+	logger  *slog.Logger
 
-	mu     sync.Mutex
-	base   session.Time // cluster time at the moment at
-	at     time.Time    // with its monotonic reading
-	last   session.Time // the latest time that was shown: it never goes back
-	synced bool         // base came from a node that knew, or this node led; else it is the wall clock of a cold start
+	// current is replaced, never changed, and nil while it is being replaced: see read.
+	current atomic.Pointer[reckoning]
+	mu      sync.Mutex // held while current is replaced
+
+	guard guard
+	jumps atomic.Uint64
+
+	others atomic.Pointer[func() []string] // the other nodes; nil before this node has led
+	asking chan struct{}                   // holds one while a leader asks them: that may take seconds
 }
 
-// NewClock makes a clock that shows the wall clock until it hears from a leader.
-func NewClock(machine func() session.Time) *Clock {
-	now := time.Now()
-	return &Clock{machine: machine, base: session.TimeOf(now), at: now}
+// Source is what a Clock reads on its machine. Tests put other clocks in its place.
+type Source struct {
+	Wall func() time.Time
+	Mono func() time.Duration // since some moment in the past
 }
 
-// Now returns the estimate.
-func (c *Clock) Now() session.Time {
-	applied := c.machine() // before the lock: it takes the machine's
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := time.Now()
-	now := c.base.Add(at.Sub(c.at))
-	if applied > now {
-		// Go on from there: to wait until this estimate has come as far would stop cluster time.
-		c.base, c.at, now = applied, at, applied
-	}
-	c.last = max(c.last, now)
-	return c.last
-}
-
-// Stamp returns the time for an entry; false means that this node does not know cluster time yet, and must not propose.
-func (c *Clock) Stamp() (session.Time, bool) {
-	if !c.Synced() {
-		return 0, false
-	}
-	return c.Now(), true
-}
-
-// Lead fixes the estimate when this node becomes leader: from then on it is cluster time. A node that has not heard it
-// yet asks the others first. Only when none of them knows it either, at a cold start, it goes on from its wall clock,
-// but never back behind the machine.
-func (c *Clock) Lead(ctx context.Context, others []string, peers Peers) {
-	if !c.Synced() {
-		c.askAll(ctx, others, peers)
-	}
-	now := c.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.base, c.at, c.synced = now, time.Now(), true
-}
-
-// askAll takes the highest of the others' estimates.
-func (c *Clock) askAll(ctx context.Context, others []string, peers Peers) {
-	ctx, cancel := context.WithTimeout(ctx, SyncTimeout)
-	defer cancel()
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	for _, id := range others {
-		group.Go(func() {
-			told, roundTrip, err := askTime(ctx, id, peers)
-			if err != nil {
-				return // it does not know, or does not answer
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if told.Add(roundTrip/2) > c.Now() || !c.Synced() {
-				c.heard(told, roundTrip)
-			}
-		})
-	}
-	group.Wait()
-}
-
-func askTime(ctx context.Context, id string, peers Peers) (told session.Time, roundTrip time.Duration, err error) {
+// System reads this machine's clocks.
+func System() Source {
 	start := time.Now()
-	answer, err := peers.Call(ctx, id, KindTime, nil)
-	if err != nil {
-		return 0, 0, err
-	}
-	if len(answer) != 8 {
-		return 0, 0, session.ErrBadEncoding
-	}
-	return session.Time(binary.BigEndian.Uint64(answer)), time.Since(start), nil
+	return Source{Wall: wallClock, Mono: func() time.Duration { return time.Since(start) }}
 }
 
-// Synced reports whether the estimate rests on a leader's time.
+// ClockOption changes what a Clock works with.
+type ClockOption func(*Clock)
+
+// WithSource makes the clock read these clocks instead of the machine's.
+func WithSource(s Source) ClockOption { return func(c *Clock) { c.source = s } }
+
+// WithLogger makes the clock tell of jumps and cold starts.
+func WithLogger(l *slog.Logger) ClockOption { return func(c *Clock) { c.logger = l } }
+
+// NewClock makes a cold clock. machine returns the latest stamp applied here; it is called on each Now, so it must be
+// cheap, and must not wait for anything that is held around a call of this clock.
+func NewClock(machine func() session.Time, options ...ClockOption) *Clock {
+	c := &Clock{
+		machine: machine, source: System(), logger: slog.New(slog.DiscardHandler),
+		asking: make(chan struct{}, 1),
+	}
+	for _, o := range options {
+		o(c)
+	}
+	own := c.ownWall()
+	c.current.Store(&reckoning{offset: own.offset, bound: own.half, at: c.mono()})
+	c.guard.look(c.source)
+	return c
+}
+
+// Now returns the estimate, never less than the machine's clock.
+func (c *Clock) Now() session.Time {
+	now, _ := c.now()
+	return now
+}
+
+// Stamp returns the time for an entry; false means that this node can't vouch for it, and must not propose.
+func (c *Clock) Stamp() (session.Time, bool) {
+	now, trust := c.now()
+	return now, trust == synced
+}
+
+// Synced reports whether the estimate rests on a leader's time and nothing speaks against it.
 func (c *Clock) Synced() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.synced
+	return c.trust() == synced
 }
 
-// heard takes another node's time, read half a round trip before now. An answer that took long says less than what is
-// known already. A first one replaces the wall clock, whatever that has shown.
-func (c *Clock) heard(told session.Time, roundTrip time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.synced && roundTrip > MaxRoundTrip {
+// Floor makes it known that cluster time has reached t. When it returns, no time before t is shown any more.
+func (c *Clock) Floor(t session.Time) {
+	reached := microsOf(min(t, session.MaxTime))
+	if now, r := c.read(); reached <= now && r.trust != cold {
 		return
 	}
-	if !c.synced {
-		c.last = 0
+	c.change(func(r *reckoning, mono micros) { r.raise(reached, mono) })
+}
+
+// ClockStats tells how a clock does.
+type ClockStats struct {
+	Synced bool
+	Error  time.Duration // how far the estimate is from the leader's time at most, as far as this node can tell
+	Jumps  uint64        // times that this machine seemed to have stood still, since the start
+}
+
+// Stats returns the state and the counters.
+func (c *Clock) Stats() ClockStats {
+	mono := c.mono()
+	_, r := c.read()
+	return ClockStats{Synced: r.trust == synced, Error: r.boundAt(mono).duration(), Jumps: c.jumps.Load()}
+}
+
+func (c *Clock) now() (session.Time, trust) {
+	applied := microsOf(c.machine()) // first: it must not be newer than the reading
+	now, r := c.read()
+	if applied > now {
+		// Go on from there: to wait until the estimate has come as far would stop cluster time.
+		c.change(func(r *reckoning, mono micros) { r.raise(applied, mono) })
+		now, r = c.read()
 	}
-	c.base, c.at, c.synced = told.Add(roundTrip/2), time.Now(), true
+	return now.time(), r.trust
 }
 
-// Log tells who leads.
-type Log interface {
-	IsLeader() bool
-	LeaderID() string
-}
-
-// Peers is the node-to-node stream; nodes are called by their ids.
-type Peers interface {
-	Call(ctx context.Context, id string, kind wire.Kind, body []byte) ([]byte, error)
-	Handle(kind wire.Kind, h wire.Handler)
-}
-
-// ErrNotSynced refuses a question for the time: this node does not know it yet.
-var ErrNotSynced = &session.Error{Code: "not-synced", Message: "this node does not know cluster time yet"}
-
-// Serve answers other nodes' questions for the time.
-func (c *Clock) Serve(peers Peers) {
-	peers.Handle(KindTime, func(context.Context, wire.Peer, []byte) ([]byte, error) {
-		now, ok := c.Stamp()
-		if !ok {
-			return nil, ErrNotSynced
+// read returns the time shown and what it was reckoned from. It takes no lock, for it runs on each lookup.
+//
+// So that time goes back on no goroutine, a reading counts only if the reckoning was still in force after the monotonic
+// clock was read. change takes it out of force before it reads that clock itself, so all that was ever shown by the old
+// one is known when the new one begins.
+func (c *Clock) read() (micros, *reckoning) {
+	if r := c.current.Load(); r != nil {
+		now := r.shown(c.mono())
+		if c.current.Load() == r {
+			return now, r
 		}
-		return binary.BigEndian.AppendUint64(nil, uint64(now)), nil
-	})
+	}
+	c.mu.Lock() // it is being replaced
+	defer c.mu.Unlock()
+	r := c.current.Load()
+	return r.shown(c.mono()), r
 }
 
-// Sync asks the leader once. A node that leads, or knows no leader, keeps its estimate.
-func (c *Clock) Sync(ctx context.Context, log Log, peers Peers) {
-	leader := log.LeaderID()
-	if leader == "" || log.IsLeader() {
+func (c *Clock) trust() trust {
+	if r := c.current.Load(); r != nil {
+		return r.trust
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current.Load().trust
+}
+
+// change replaces the reckoning. fn gets a copy that shows no less than was shown so far.
+func (c *Clock) change(fn func(r *reckoning, mono micros)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := *c.current.Swap(nil)
+	mono := c.mono()
+	next.floor = next.shown(mono)
+	fn(&next, mono)
+	c.current.Store(&next)
+}
+
+func (c *Clock) mono() micros { return microsIn(c.source.Mono()) }
+
+// look compares the advances of the two clocks since the last look.
+func (c *Clock) look() {
+	jump := c.guard.look(c.source)
+	if jump.Abs() < MaxJump {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, SyncTimeout)
-	defer cancel()
-	told, roundTrip, err := askTime(ctx, leader, peers)
-	if err != nil || log.IsLeader() {
-		return // the estimate goes on by itself; the next question comes soon
+	c.jumps.Add(1) // before the change: see unless
+	if c.trust() == cold {
+		return // nothing rests on it yet
 	}
-	c.heard(told, roundTrip)
+	c.change(func(r *reckoning, _ micros) { r.trust = suspect })
+	c.logger.Warn("the wall clock was set, or this machine stood still: cluster time has to be confirmed", "by", jump)
 }

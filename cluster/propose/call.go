@@ -6,7 +6,8 @@ import (
 	"cloakroom/cluster/session"
 )
 
-// verdict is what became of a command, as far as the one who sent it can know. The numbers are sent between nodes.
+// verdict is what became of a command, as far as the one who sent it can know. The numbers are sent between nodes, but
+// for that of denied.
 type verdict uint8
 
 const (
@@ -14,6 +15,7 @@ const (
 	notAppended verdict = 2 // surely not in the log: may be sent again
 	unknown     verdict = 3 // perhaps in the log: never sent again
 	overloaded  verdict = 4 // refused by the leader's full queue
+	denied      verdict = 5 // not admitted by the leader, surely not in the log and never sent again: result.Err says why
 )
 
 type outcome struct {

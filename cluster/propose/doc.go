@@ -10,5 +10,11 @@
 // it refused because it is not the leader. In every other case the caller gets ErrOutcomeUnknown. A result is answered
 // when the entry is applied on the leader, and on this node too unless this node lags by more than ApplyWait.
 //
+// Admission. The leader asks Config.Admit about each command right before it puts it into an entry. What that refuses
+// is certainly not in the log; its caller gets the error, on whatever node it is, and the rest of the batch goes on. A
+// command that not every member knows (Config.Known) is refused likewise: Apply could not read it there, and the node
+// would stop. It is refused by the node that it comes from already, since a leader that does not know it can't even
+// read the batch.
+//
 // Bounds. Each queue has a fixed length; a full one refuses with wire.ErrOverloaded at once.
 package propose

@@ -47,10 +47,17 @@ func decodeBatch(body []byte) ([]*call, error) {
 	return calls, nil
 }
 
-// encodeOutcomes writes version, count and for each command its verdict, index and, when applied, its result.
+// encodeOutcomes writes version, count and for each command its verdict and, when applied, its index and its result.
+//
+// A denied command travels as an applied one of index 0, which no entry has. So it needs no new version of the frame:
+// a node that knows nothing of denials takes the error for the machine's, waits for no entry, and hands it to the
+// caller. A new verdict it could not read, and would have to call the outcome of the whole batch unknown.
 func encodeOutcomes(outcomes []outcome) ([]byte, error) {
 	buf := binary.AppendUvarint([]byte{frameVersion}, uint64(len(outcomes)))
 	for _, o := range outcomes {
+		if o.verdict == denied {
+			o.verdict, o.index = applied, 0
+		}
 		buf = append(buf, byte(o.verdict))
 		if o.verdict == applied {
 			buf = binary.AppendUvarint(buf, o.index)
@@ -87,6 +94,12 @@ func decodeOutcomes(body []byte, want int) ([]outcome, error) {
 			}
 			if o.result, rest, err = session.DecodeResult(rest[n:]); err != nil {
 				return nil, fmt.Errorf("decode outcomes: %w", err)
+			}
+			if o.index == 0 {
+				if o.result.Err == nil {
+					return nil, session.ErrBadEncoding
+				}
+				o.verdict = denied
 			}
 		default:
 			return nil, session.ErrBadEncoding

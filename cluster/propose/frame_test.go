@@ -82,6 +82,30 @@ func TestOutcomesSurviveTheWire(t *testing.T) {
 	}
 }
 
+// A denial is told from the machine's answer by its index, and from an answer to a command by its error.
+func TestDenialOnTheWire(t *testing.T) {
+	want := outcome{verdict: denied, index: 7, result: session.Result{Err: ErrUpgradePending}}
+	frame := mustEncode([]outcome{want})
+	if frame[2] != byte(applied) || frame[3] != 0 {
+		t.Errorf("verdict %d, index %d: a node that knows nothing of denials can't read it", frame[2], frame[3])
+	}
+	got, err := decodeOutcomes(frame, 1)
+	if err != nil || got[0].verdict != denied || got[0].index != 0 || *got[0].result.Err != *ErrUpgradePending {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, o := range map[string]outcome{
+		"applied without an entry": {verdict: applied},
+		"a verdict of tomorrow":    {verdict: 6},
+	} {
+		if got, err := decodeOutcomes(mustEncode([]outcome{o}), 1); err == nil {
+			t.Errorf("%s was taken: %+v", name, got)
+		}
+	}
+	if got, err := decodeOutcomes([]byte{frameVersion, 1, byte(denied)}, 1); err == nil {
+		t.Errorf("a denial without a reason was taken: %+v", got)
+	}
+}
+
 func FuzzDecodeBatch(f *testing.F) {
 	frame, err := encodeBatch(someCalls())
 	if err != nil {
@@ -108,6 +132,7 @@ func FuzzDecodeBatch(f *testing.F) {
 
 func FuzzDecodeOutcomes(f *testing.F) {
 	f.Add(mustEncode(someOutcomes()), len(someOutcomes()))
+	f.Add(mustEncode([]outcome{{verdict: denied, result: session.Result{Err: ErrUpgradePending}}}), 1)
 	f.Add([]byte{frameVersion, 1, 9}, 1)
 	f.Add([]byte{}, 0)
 	f.Fuzz(func(t *testing.T, data []byte, want int) {

@@ -13,15 +13,17 @@ import (
 type merger struct {
 	log   Log
 	now   func() (session.Time, bool)
+	admit func(session.Command) error
+	known func() uint8
 	queue chan *call
 	slots chan struct{} // one for each entry in flight
 	ended chan struct{} // closed when run has returned: what is queued then is never proposed
 	stats *counters
 }
 
-func newMerger(log Log, now func() (session.Time, bool), stats *counters) *merger {
+func newMerger(cfg Config, stats *counters) *merger {
 	return &merger{
-		log: log, now: now, stats: stats,
+		log: cfg.Log, now: cfg.Now, admit: cfg.Admit, known: cfg.Known, stats: stats,
 		queue: make(chan *call, MaxMergeQueue),
 		slots: make(chan struct{}, MaxEntriesInFlight),
 		ended: make(chan struct{}),
@@ -72,12 +74,69 @@ func (m *merger) run(ctx context.Context) {
 		}
 		var batch []*call
 		batch, next = gather(first, m.queue)
+		if batch = m.admitted(batch); len(batch) == 0 {
+			<-m.slots
+			continue
+		}
 		future, err := m.propose(ctx, batch)
 		inFlight.Go(func() {
 			m.deliver(batch, future, err)
 			<-m.slots
 		})
 	}
+}
+
+// admitted finishes the calls that must not get into the log and returns the others, in the same array.
+func (m *merger) admitted(batch []*call) []*call {
+	kept := batch[:0]
+	for _, c := range batch {
+		if err := m.judge(c.cmd); err != nil {
+			c.finish(m.denial(err))
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+func (m *merger) judge(cmd session.Command) error {
+	if err := checkVersion(cmd, m.known); err != nil {
+		return err
+	}
+	if m.admit == nil {
+		return nil
+	}
+	return m.admit(cmd)
+}
+
+// denial is the outcome of a command that was not admitted. A node that has lost the office meanwhile has no say in it:
+// the next leader is asked.
+func (m *merger) denial(err error) outcome {
+	if !m.log.IsLeader() {
+		return outcome{verdict: notAppended}
+	}
+	var o outcome
+	o.verdict = denied
+	o.result.Err, _ = errors.AsType[*session.Error](err)
+	if o.result.Err == nil {
+		panic("BUG: Admit must refuse with an error that has a code: " + err.Error())
+	}
+	// One that can't be sent would cost the others of its batch their outcomes.
+	if _, unfit := session.AppendResult(nil, o.result); unfit != nil {
+		panic("BUG: Admit must refuse with an error that fits into a frame: " + unfit.Error())
+	}
+	return o
+}
+
+// checkVersion refuses a command that not every member knows. What every version knows is never asked about.
+func checkVersion(cmd session.Command, known func() uint8) error {
+	if known == nil {
+		return nil
+	}
+	if version := session.VersionOf(cmd); version > session.MinVersion && version > known() {
+		return ErrUpgradePending
+	}
+	return nil
 }
 
 func (m *merger) propose(ctx context.Context, batch []*call) (consensus.Future, error) {

@@ -35,6 +35,13 @@ type Config struct {
 	Log   Log
 	Peers Peers
 	Now   func() (session.Time, bool) // cluster time, which stamps entries; false: not known yet, so nothing is proposed
+
+	// Admit is asked by the leader about each command right before it is put into an entry. A *session.Error refuses
+	// that command alone. It must not block: every command of the cluster waits for it. Nil: everything is admitted.
+	Admit func(session.Command) error
+	// Known is the highest version of commands that every member knows; what needs a higher one is refused with
+	// ErrUpgradePending. It is asked for commands above session.MinVersion only. Nil: every member knows everything.
+	Known func() uint8
 }
 
 // Stats counts since the start.
@@ -42,17 +49,19 @@ type Stats struct {
 	Queued        int    // commands waiting in this node's batch
 	Proposed      uint64 // commands taken from callers
 	Refused       uint64 // of those, refused by a full queue
+	Denied        uint64 // of those, not admitted: by the leader, or for their version
 	Unknown       uint64 // of those, whose outcome is not known
 	Entries       uint64 // entries proposed here as leader
 	EntryCommands uint64 // commands in them
 }
 
-type counters struct{ proposed, refused, unknown, entries, entryCommands atomic.Uint64 }
+type counters struct{ proposed, refused, denied, unknown, entries, entryCommands atomic.Uint64 }
 
 // Proposer brings this node's commands into the log, and as leader those of all nodes.
 type Proposer struct {
 	log    Log
 	peers  Peers
+	known  func() uint8
 	merger *merger
 	queue  chan *call
 	stats  counters
@@ -65,8 +74,8 @@ type Proposer struct {
 
 // New makes a Proposer and registers its request with the stream.
 func New(cfg Config) *Proposer {
-	p := &Proposer{log: cfg.Log, peers: cfg.Peers, queue: make(chan *call, MaxQueue), ended: make(chan struct{})}
-	p.merger = newMerger(cfg.Log, cfg.Now, &p.stats)
+	p := &Proposer{log: cfg.Log, peers: cfg.Peers, known: cfg.Known, queue: make(chan *call, MaxQueue), ended: make(chan struct{})}
+	p.merger = newMerger(cfg, &p.stats)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindBatch, p.serve)
 	return p
@@ -88,14 +97,14 @@ func (p *Proposer) Close() {
 // Stats returns the counters.
 func (p *Proposer) Stats() Stats {
 	return Stats{
-		Queued: len(p.queue), Proposed: p.stats.proposed.Load(), Refused: p.stats.refused.Load(), Unknown: p.stats.unknown.Load(),
-		Entries: p.stats.entries.Load(), EntryCommands: p.stats.entryCommands.Load(),
+		Queued: len(p.queue), Proposed: p.stats.proposed.Load(), Refused: p.stats.refused.Load(), Denied: p.stats.denied.Load(),
+		Unknown: p.stats.unknown.Load(), Entries: p.stats.entries.Load(), EntryCommands: p.stats.entryCommands.Load(),
 	}
 }
 
-// Do brings a command into the log and returns the machine's answer and the index of its entry. The error is one of
-// this package's, or the Err of the result. After any error but ErrOutcomeUnknown the command has not taken effect
-// and will not.
+// Do brings a command into the log and returns the machine's answer and the index of its entry, 0 if there is none. The
+// error is one of this package's, Admit's, or the Err of the result. After any error but ErrOutcomeUnknown the command
+// has not taken effect and will not.
 func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result, uint64, error) {
 	encoded, err := session.AppendCommand(nil, cmd)
 	if err != nil {
@@ -108,6 +117,10 @@ func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result,
 		return session.Result{}, 0, wire.ErrNoLeader
 	}
 	p.stats.proposed.Add(1)
+	if err := checkVersion(cmd, p.known); err != nil {
+		p.stats.denied.Add(1)
+		return session.Result{}, 0, err
+	}
 	c := newCall(cmd, len(encoded))
 	select {
 	case p.queue <- c:
@@ -147,6 +160,9 @@ func (p *Proposer) answer(ctx context.Context, o outcome) (session.Result, uint6
 			return o.result, o.index, o.result.Err
 		}
 		return o.result, o.index, nil
+	case denied:
+		p.stats.denied.Add(1)
+		return o.result, 0, o.result.Err
 	case overloaded:
 		p.stats.refused.Add(1)
 		return session.Result{}, 0, wire.ErrOverloaded

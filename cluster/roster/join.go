@@ -28,7 +28,9 @@ func (r *Roster) announce(ctx context.Context, to string) {
 		w, err = r.announceTo(ctx, w.LeaderID, message)
 	}
 	switch {
-	case errors.Is(err, ErrRemoved), errors.Is(err, session.ErrOtherCluster):
+	case errors.Is(err, ErrRemoved) && r.isDismissed():
+		return
+	case errors.Is(err, ErrRemoved), errors.Is(err, ErrTooOld), errors.Is(err, session.ErrOtherCluster):
 		r.cfg.OnFatal(err)
 		return
 	case errors.Is(err, ErrNameTaken): // perhaps by this node's own former life, which gossip has not found dead yet
@@ -53,11 +55,17 @@ func (r *Roster) announce(ctx context.Context, to string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.admitted = true
-	if !r.placed && (w.Voter || r.cfg.Self.ReadReplica) {
+	if !r.placed && (w.Voter || w.Settled || r.cfg.Self.ReadReplica) {
 		r.cfg.Logger.Info("member of the cluster", "cluster", w.ClusterID, "voter", w.Voter)
 		r.placed = true
 	}
 	r.announced = time.Now()
+}
+
+func (r *Roster) isDismissed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dismissed
 }
 
 // announceTo answers this node's own announcement without the network when it leads.
@@ -96,21 +104,43 @@ func (r *Roster) welcome(ctx context.Context, a announcement) (welcome, error) {
 	r.cfg.Book.Set(a.Member.ID, a.Member.Peer)
 	w := welcome{Accepted: true, ClusterID: clusterID}
 	err := r.alone(ctx, func() (err error) {
+		if r.tooOld(a.Member) {
+			return ErrTooOld
+		}
 		if w.Voter, err = r.place(ctx, a); err != nil {
 			return err
 		}
 		if err := r.enrol(ctx, a.Member); err != nil {
 			return err
 		}
-		return r.strike(ctx)
+		w.Settled = w.Voter || !wantsVote(r.member(a.Member.ID))
+		return nil
 	})
 	if err != nil {
 		return welcome{}, err
 	}
+	if !w.Settled {
+		r.wake()
+	}
 	return w, nil
 }
 
-// place puts the node into raft's configuration and reports whether it is a voter there.
+// tooOld reports whether all members, the node's own former program included, know more than the node: then the log may
+// hold what it can't read.
+func (r *Roster) tooOld(m session.Member) bool {
+	var oldest uint8
+	r.cfg.Raft.Read(func(machine *session.Machine) {
+		for i, known := range machine.Members() {
+			if i == 0 || known.MaxVersion < oldest {
+				oldest = known.MaxVersion
+			}
+		}
+	})
+	return m.MaxVersion < oldest
+}
+
+// place puts the node into raft's configuration and reports whether it is a voter there. A new one begins without a
+// vote: see Lead.
 func (r *Roster) place(ctx context.Context, a announcement) (voter bool, err error) {
 	servers, err := r.cfg.Raft.Servers()
 	if err != nil {
@@ -119,34 +149,41 @@ func (r *Roster) place(ctx context.Context, a announcement) (voter bool, err err
 	id := a.Member.ID
 	i := slices.IndexFunc(servers, func(s consensus.Server) bool { return s.ID == id })
 	switch {
-	case i < 0 && a.Admitted:
+	case i >= 0:
+		return servers[i].Voter, nil
+	case a.Admitted:
 		return false, r.refuse(ctx, id)
-	case i < 0:
-		if err := r.replace(ctx, a.Member, servers); err != nil {
-			return false, err
-		}
-		r.cfg.Logger.Info("node joins", "member", a.Member.Name, "id", id, "peer", a.Member.Peer)
-		return false, r.cfg.Raft.AddNonvoter(ctx, id, id)
-	case servers[i].Voter:
-		return true, nil
-	case a.Member.ReadReplica || a.Applied == 0 || a.Applied+CaughtUp < r.cfg.Raft.CommitIndex():
-		return false, nil
 	}
-	r.cfg.Logger.Info("node has caught up and becomes a voter", "member", a.Member.Name, "id", id)
-	return true, r.cfg.Raft.AddVoter(ctx, id, id)
+	if err := r.replace(ctx, a.Member, servers); err != nil {
+		return false, err
+	}
+	r.cfg.Logger.Info("node joins", "member", a.Member.Name, "id", id, "peer", a.Member.Peer)
+	return false, r.cfg.Raft.AddNonvoter(ctx, id, id)
 }
 
-// refuse tells a node that it was removed. A configuration that lacks it may be an old one, so a command has to go
-// through first: it proves that this node leads, and that what it sees is committed.
+// refuse tells a node that it was removed.
 func (r *Roster) refuse(ctx context.Context, id string) error {
-	if _, err := r.cfg.Do(ctx, &session.Tick{}); err != nil {
+	out, err := r.surelyOut(ctx, id)
+	switch {
+	case err != nil:
 		return err
-	}
-	servers, err := r.cfg.Raft.Servers()
-	if err != nil || !r.cfg.Raft.IsLeader() || slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == id }) {
+	case !out:
 		return wire.ErrNoLeader
 	}
 	return ErrRemoved
+}
+
+// surelyOut reports whether no server has the id. A configuration that lacks it may be an old one, so a command has to
+// go through first: it proves that this node leads, and that what it sees is committed.
+func (r *Roster) surelyOut(ctx context.Context, id string) (bool, error) {
+	if _, err := r.cfg.Do(ctx, &session.Tick{}); err != nil {
+		return false, err
+	}
+	servers, err := r.cfg.Raft.Servers()
+	if err != nil {
+		return false, err
+	}
+	return r.cfg.Raft.IsLeader() && !slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == id }), nil
 }
 
 // member returns the roster's entry of a node.
@@ -185,16 +222,20 @@ func (r *Roster) replace(ctx context.Context, m session.Member, servers []consen
 	return nil
 }
 
-// remove takes a server out of the configuration, then out of the roster.
+// remove takes a server out of the configuration, then out of the roster. Done is done when the first has succeeded: an
+// entry that is left over is struck by the leader later.
 func (r *Roster) remove(ctx context.Context, id string) error {
 	if err := r.cfg.Raft.Remove(ctx, id); err != nil {
 		return err
 	}
-	_, err := r.cfg.Do(ctx, &session.RemoveMember{ID: id})
-	return err
+	if _, err := r.cfg.Do(ctx, &session.RemoveMember{ID: id}); err != nil {
+		r.cfg.Logger.Warn("entry of a removed member not struck yet, will be tried again", "id", id, "error", err)
+	}
+	return nil
 }
 
-// enrol writes the node's entry of the roster when it has changed.
+// enrol writes the node's entry of the roster when it has changed. What the node can't know stays as it was: since when
+// it is a member, and what an operator has decided about its vote.
 func (r *Roster) enrol(ctx context.Context, m session.Member) error {
 	servers, err := r.cfg.Raft.Servers()
 	if err != nil {
@@ -206,34 +247,12 @@ func (r *Roster) enrol(ctx context.Context, m session.Member) error {
 		}
 	}
 	known := r.member(m.ID)
-	m.Joined = known.Joined
+	m.Joined, m.Pin = known.Joined, known.Pin
 	if known == m {
 		return nil
 	}
 	_, err = r.cfg.Do(ctx, &session.PutMember{Member: m})
 	return err
-}
-
-// strike removes entries of the roster that no server has: what a removal left over that did not come to its end.
-func (r *Roster) strike(ctx context.Context) error {
-	servers, err := r.cfg.Raft.Servers()
-	if err != nil {
-		return err
-	}
-	var left []string
-	r.cfg.Raft.Read(func(machine *session.Machine) {
-		for _, m := range machine.Members() {
-			if !slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == m.ID }) {
-				left = append(left, m.ID)
-			}
-		}
-	})
-	for _, id := range left {
-		if _, err := r.cfg.Do(ctx, &session.RemoveMember{ID: id}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Leave takes this node out of the cluster for good: a leader hands over first. The last node of a cluster stays in.
@@ -246,7 +265,7 @@ func (r *Roster) Leave(ctx context.Context) error {
 	}
 	for {
 		if r.cfg.Raft.IsLeader() {
-			if err := r.cfg.Raft.Transfer(ctx); err != nil {
+			if err := r.cfg.Raft.Transfer(ctx, ""); err != nil {
 				return err
 			}
 		}

@@ -268,7 +268,9 @@ func FuzzDecodeMessages(f *testing.F) {
 	for _, m := range []any{
 		proposal("a", 1, "a", "b", "c"),
 		announcement{Member: session.Member{ID: "a", Name: "n1"}, Admitted: true, Applied: 9},
-		welcome{LeaderID: "a", Accepted: true, ClusterID: "x"},
+		welcome{LeaderID: "a", Accepted: true, ClusterID: "x", Settled: true},
+		condition{Applied: 9, DiskLow: true},
+		change{opDemote, "a"},
 	} {
 		data, err := encode(m)
 		if err != nil {
@@ -285,6 +287,16 @@ func FuzzDecodeMessages(f *testing.F) {
 		}
 		if a, err := decode[announcement](data); err == nil {
 			if _, err := encode(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c, err := decode[condition](data); err == nil {
+			if _, err := encode(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c, err := decode[change](data); err == nil {
+			if _, err := encode(c); err != nil {
 				t.Fatal(err)
 			}
 		}

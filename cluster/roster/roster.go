@@ -25,9 +25,12 @@ type Raft interface {
 	Read(fn func(*session.Machine))
 	AddVoter(ctx context.Context, id, addr string) error
 	AddNonvoter(ctx context.Context, id, addr string) error
+	Demote(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
-	Transfer(ctx context.Context) error
+	Transfer(ctx context.Context, to string) error
 }
+
+var _ Raft = (*consensus.Node)(nil)
 
 // Peers is the node-to-node stream; nodes are called by their ids.
 type Peers interface {
@@ -58,13 +61,24 @@ type Config struct {
 	OnAdmitted func() error
 	// OnCluster is called once, when the cluster's id becomes known; it returns when the id is on disk.
 	OnCluster func(id string) error
+	// OnDismissed is called when an operator has removed this node; it returns when that is on disk.
+	OnDismissed func() error
 	// OnFatal is called when this node can't go on, such as after its removal.
 	OnFatal func(error)
-	Logger  *slog.Logger
+	// Guards says whether this node's disk and memory are nearly full. Nil: they never are.
+	Guards      func() (diskLow, memoryFull bool)
+	RemoveAfter time.Duration // a member that has been dead for so long is removed; 0: never
+	Logger      *slog.Logger
 }
 
 // ErrRemoved refuses a node that was taken out of the cluster and still has its data.
 var ErrRemoved = &session.Error{Code: "removed", Message: "this node was removed from the cluster: empty its data directory to join anew"}
+
+// ErrDismissed stops a node that an operator took out of the cluster while it ran, and keeps it from starting again.
+var ErrDismissed = &session.Error{Code: "dismissed", Message: "an operator removed this node from the cluster: empty its data directory to join anew"}
+
+// ErrTooOld refuses a node that may not know what is in the log.
+var ErrTooOld = &session.Error{Code: "too-old", Message: "this program is older than that of every member of the cluster: start this node with theirs, or a newer one"}
 
 // ErrNameTaken refuses a new node whose name a live member has.
 var ErrNameTaken = &session.Error{Code: "name-taken", Message: "a live member of the cluster has this --name: give each node its own"}
@@ -75,13 +89,17 @@ type Roster struct {
 	promiser *promiser
 	former   former
 	admit    chan struct{} // holds a token while one change of the configuration is made
+	watch    watch         // what the leader has seen of the members
+	stir     chan struct{} // wakes the leader's loop: somebody has come, or is to get a vote
 
 	mu        sync.Mutex
 	clusterID string
 	admitted  bool      // the leader has let this node in, now or at an earlier start
 	placed    bool      // the leader has confirmed this node's place
+	dismissed bool      // an operator has removed this node, which goes before its being removed
 	announced time.Time // last confirmation
 	meta      gossip.Meta
+	turn      int // which of the nodes with state is asked next who leads; used by the roster's loop alone
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -94,11 +112,14 @@ func New(cfg Config) (*Roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admitted: cfg.Admitted, admit: make(chan struct{}, 1)}
+	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admitted: cfg.Admitted, admit: make(chan struct{}, 1), stir: make(chan struct{}, 1)}
 	r.former = former{roster: r}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindAnnounce, r.serveAnnounce)
 	cfg.Peers.Handle(KindLeave, r.serveLeave)
+	cfg.Peers.Handle(KindHealth, r.serveHealth)
+	cfg.Peers.Handle(KindChange, r.serveChange)
+	cfg.Peers.Handle(KindDismiss, r.serveDismiss)
 	r.handleFormation()
 	cfg.Peers.Handle(KindHere, func(context.Context, wire.Peer, []byte) ([]byte, error) { return nil, nil })
 	return r, nil
@@ -169,8 +190,19 @@ func (r *Roster) look(ctx context.Context) {
 	case !r.hasState() && r.cfg.ClusterID == "" && !anyState(members, r.cfg.Self.ID):
 		r.former.step(ctx, members)
 	default: // to be let in, or to learn that this node was removed while it was away
-		r.announce(ctx, stateHolder(members, r.cfg.Self.ID))
+		r.announce(ctx, r.nextHolder(members))
 	}
+}
+
+// nextHolder returns another node with state at each call: not all of them know who leads. Some may have been removed
+// together with this one, and wait for an answer of its kind.
+func (r *Roster) nextHolder(members []gossip.Member) string {
+	holders := stateHolders(members, r.cfg.Self.ID)
+	if len(holders) == 0 {
+		return ""
+	}
+	r.turn++
+	return holders[r.turn%len(holders)]
 }
 
 // learn notes the cluster's id when the machine has it.
@@ -221,17 +253,17 @@ func (r *Roster) hasState() bool {
 	return err == nil && len(servers) > 0
 }
 
-func anyState(members []gossip.Member, self string) bool { return stateHolder(members, self) != "" }
+func anyState(members []gossip.Member, self string) bool { return len(stateHolders(members, self)) > 0 }
 
-// stateHolder returns the lowest id of the live nodes that belong to a cluster already.
-func stateHolder(members []gossip.Member, self string) string {
-	holder := ""
+// stateHolders returns the ids of the other live nodes that belong to a cluster already.
+func stateHolders(members []gossip.Member, self string) []string {
+	var holders []string
 	for _, m := range members {
-		if m.ID != self && m.State == gossip.StateAlive && m.HasState && (holder == "" || m.ID < holder) {
-			holder = m.ID
+		if m.ID != self && m.State == gossip.StateAlive && m.HasState {
+			holders = append(holders, m.ID)
 		}
 	}
-	return holder
+	return holders
 }
 
 // alone runs fn while nobody else changes the configuration.
@@ -245,15 +277,20 @@ func (r *Roster) alone(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// ask sends a message to a node and decodes the answer.
+// ask sends a message to a node and decodes the answer. It waits for AskTimeout at most.
 func ask[T any](ctx context.Context, r *Roster, id string, kind wire.Kind, message any) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
+	defer cancel()
+	return askLong[T](ctx, r, id, kind, message)
+}
+
+// askLong is ask without a limit of its own.
+func askLong[T any](ctx context.Context, r *Roster, id string, kind wire.Kind, message any) (T, error) {
 	var none T
 	body, err := encode(message)
 	if err != nil {
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
-	defer cancel()
 	answer, err := r.cfg.Peers.Call(ctx, id, kind, body)
 	if err != nil {
 		return none, err

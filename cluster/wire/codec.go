@@ -153,13 +153,17 @@ func (u *unpacker) bytes(limit int) []byte {
 func (u *unpacker) text(limit int) string { return strings.ToValidUTF8(string(u.bytes(limit)), "") }
 
 // end returns the first error, or one if something follows the array.
-func (u *unpacker) end() error {
+func (u *unpacker) end() error { return u.endAfter(0, 0) }
+
+// endAfter is end for an array of n elements of which those known were read: what a later version has added behind them
+// is not looked at.
+func (u *unpacker) endAfter(known, n int) error {
 	if u.dec != nil {
 		u.dec.Reset(nil) // the pool must not keep the block alive
 		msgpack.PutDecoder(u.dec)
 		u.dec = nil
 	}
-	if u.err == nil && u.src.Len() > 0 {
+	if u.err == nil && known == n && u.src.Len() > 0 {
 		u.err = errors.New("bytes after the end")
 	}
 	return u.err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,24 +17,29 @@ import (
 	"cloakroom/cluster/session"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files that are missing; those that are there stay as they are")
 
-// golden compares bytes with those of testdata/golden, which no later version may read otherwise.
-func golden(t *testing.T, name string, got []byte) {
+// golden compares bytes with those of testdata/golden, which no later version may read otherwise, and returns those.
+func golden(t *testing.T, name string, got []byte) []byte {
 	t.Helper()
 	path := filepath.Join("testdata", "golden", name+".hex")
-	if *update {
+	if _, err := os.Stat(path); *update && errors.Is(err, fs.ErrNotExist) {
 		if err := os.WriteFile(path, []byte(hex.EncodeToString(got)+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.TrimSpace(string(want)) != hex.EncodeToString(got) {
+	want, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, got) {
 		t.Errorf("%s has changed: %x", name, got)
 	}
+	return want
 }
 
 var goldenFrames = map[string]frame{
@@ -49,26 +55,76 @@ var goldenFrames = map[string]frame{
 
 func TestFramesGolden(t *testing.T) {
 	for name, f := range goldenFrames {
-		block := f.encode()
-		golden(t, name, block)
+		block := golden(t, name, f.encode())
 		got, err := decodeFrame(block[blockHeader:])
 		if err != nil || !reflect.DeepEqual(got, f) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
+	// A type that is added must be frozen as well, and needs a version of the protocol from which on it is sent.
+	frozen := map[frameType]bool{}
+	for _, f := range goldenFrames {
+		frozen[f.typ] = true
+	}
+	for typ := range frameType(255) {
+		if typ.elements() > 0 && !frozen[typ] {
+			t.Errorf("type %d is not frozen", typ)
+		}
+	}
 }
 
 func TestHelloGolden(t *testing.T) {
-	h := hello{nodeID: "4cbd1f6e-0b5c-4a8e-9d59-7a3b0f7e9a11", min: 1, max: 3, cluster: "c0ffee"}
-	golden(t, "hello", h.encode())
-	if got, refusal, err := decodeHello(h.encode()[blockHeader:]); err != nil || refusal != nil || got != h {
-		t.Errorf("%+v, %v, %v", got, refusal, err)
+	for name, h := range map[string]hello{
+		"hello":            {nodeID: "4cbd1f6e-0b5c-4a8e-9d59-7a3b0f7e9a11", min: 1, max: 3, cluster: "c0ffee"},
+		"hello-no-cluster": {nodeID: "n1", min: 1, max: 1},
+		"hello-largest":    {nodeID: strings.Repeat("n", MaxNodeID), min: 255, max: 255, cluster: strings.Repeat("c", MaxClusterID)},
+	} {
+		block := golden(t, name, h.encode())
+		if got, refusal, err := decodeHello(block[blockHeader:]); err != nil || refusal != nil || got != h {
+			t.Errorf("%s: %+v, %v, %v", name, got, refusal, err)
+		}
 	}
 	e := &session.Error{Code: "other-cluster", Message: "the cluster has another id"}
-	golden(t, "refusal", encodeRefusal(e))
-	_, refusal, err := decodeHello(encodeRefusal(e)[blockHeader:])
-	if err != nil || refusal == nil || *refusal != *e {
+	block := golden(t, "refusal", encodeRefusal(e))
+	if _, refusal, err := decodeHello(block[blockHeader:]); err != nil || refusal == nil || *refusal != *e {
 		t.Errorf("%v, %v", refusal, err)
+	}
+}
+
+// What this build says of itself is part of what is frozen: a range that begins later shuts older nodes out.
+func TestProtocolRange(t *testing.T) {
+	if MinProtocol != 1 || MaxProtocol != 1 || frameVersion != 1 || helloVersion != 1 {
+		t.Errorf("protocol %d to %d, frames %d, hello %d", MinProtocol, MaxProtocol, frameVersion, helloVersion)
+	}
+	if kindRaft != 'R' || kindStream != 'S' || alpn != "cloakroom/1" || serverName != "peer.cloakroom" {
+		t.Errorf("connections begin with %q and %q, after TLS with %s for %s", kindRaft, kindStream, alpn, serverName)
+	}
+}
+
+// A later version may add to its hello and to its refusals; what this one knows of them it still reads.
+func TestHelloOfLaterVersion(t *testing.T) {
+	later := func(encoded []byte, more int, extra ...byte) []byte {
+		b := bytes.Clone(encoded[blockHeader:])
+		b[1] += byte(more) // the array's length
+		return append(b, extra...)
+	}
+	h := hello{nodeID: "n9", min: 1, max: 7, cluster: "c"}
+	for name, b := range map[string][]byte{
+		"a number":      later(h.encode(), 1, 0xcd, 1, 0),
+		"an array":      later(h.encode(), 1, 0x92, 1, 0xa1, 'x'),
+		"two":           later(h.encode(), 2, 0xc3, 0xc0),
+		"of many bytes": later(h.encode(), 1, append([]byte{0xc4, 200}, make([]byte, 200)...)...),
+	} {
+		if got, refusal, err := decodeHello(b); err != nil || refusal != nil || got != h {
+			t.Errorf("%s more: %+v, %v, %v", name, got, refusal, err)
+		}
+	}
+	if _, refusal, err := decodeHello(later(encodeRefusal(ErrVersion), 1, 0xc3)); err != nil || refusal == nil || *refusal != *ErrVersion {
+		t.Errorf("refusal: %v, %v", refusal, err)
+	}
+	other := append([]byte{helloVersion + 1}, h.encode()[blockHeader+1:]...)
+	if _, _, err := decodeHello(other); !errors.Is(err, ErrVersion) {
+		t.Errorf("another encoding: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,7 +241,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%s: %v", c.name, err)
 				continue
 			}
-			if _, refusal, err := decodeHello(block); err != nil || refusal == nil || *refusal != *c.want {
+			if _, refusal, err := decodeHello(block); err != nil || refusal == nil || refusal.Code != c.want.Code || !strings.HasPrefix(refusal.Message, c.want.Message) {
 				t.Errorf("%s: %v, %v", c.name, refusal, err)
 			}
 			mustEnd(t, p)
@@ -249,20 +251,145 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// Nodes of several versions speak while their ranges meet.
+// Nodes of several versions speak while their ranges meet. Where they do not, both sides say so, and who speaks what.
 func TestVersions(t *testing.T) {
-	inMemory(t, func(t *testing.T, l *lab) {
-		versions := func(low, high uint8) func(*Config) {
-			return func(c *Config) { c.MinVersion, c.MaxVersion = low, high }
+	for _, c := range []struct {
+		low, high           uint8  // of a
+		otherLow, otherHigh uint8  // of b
+		says                string // by whom the ranges are told; "": they meet
+	}{
+		{1, 1, 1, 1, ""},
+		{1, 1, 1, 2, ""},
+		{1, 2, 2, 3, ""},
+		{1, 9, 4, 5, ""},
+		{2, 2, 1, 200, ""},
+		{1, 1, 2, 3, "node a speaks version 1, node b versions 2 to 3"},
+		{1, 3, 4, 4, "node a speaks versions 1 to 3, node b version 4"},
+		{200, 255, 1, 199, "node a speaks versions 200 to 255, node b versions 1 to 199"},
+	} {
+		t.Run(fmt.Sprintf("%d-%d,%d-%d", c.low, c.high, c.otherLow, c.otherHigh), func(t *testing.T) {
+			onBoth(t, func(t *testing.T, l *lab) {
+				var logs [2]logBuffer
+				versions := func(low, high uint8, log *logBuffer) func(*Config) {
+					return func(cfg *Config) {
+						cfg.MinVersion, cfg.MaxVersion = low, high
+						logTo(log)(cfg)
+					}
+				}
+				a, b := l.open("a", versions(c.low, c.high, &logs[0])), l.open("b", versions(c.otherLow, c.otherHigh, &logs[1]))
+				for i, try := range [][2]*Transport{{a, b}, {b, a}} {
+					_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
+					_, raftErr := try[0].Raft().Dial(raftAddr(try[1]), time.Minute)
+					if c.says == "" {
+						if err != nil || raftErr != nil {
+							t.Errorf("call %v, raft %v", err, raftErr)
+						}
+						continue
+					}
+					for _, err := range []error{err, raftErr} {
+						if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrUnreachable) || !tells(err.Error(), c.says) {
+							t.Errorf("%v", err)
+						}
+					}
+					l.eventually("the other side has refused twice and says why", func() bool {
+						return try[1].Stats().Refused == 2 && tells(logs[1-i].String(), c.says)
+					})
+				}
+				if c.says != "" {
+					notServed(t, a)
+					notServed(t, b)
+				}
+			})
+		})
+	}
+}
+
+// tells says whether a text tells of both nodes' versions, whichever comes first.
+func tells(text, versions string) bool {
+	first, second, _ := strings.Cut(strings.TrimPrefix(versions, "node a speaks "), ", node b ")
+	return strings.Contains(text, versions) || strings.Contains(text, "node b speaks "+second+", node a "+first)
+}
+
+// A hello that is encoded in another way is refused in this version's way, which the other may understand; and what is
+// answered in another way is taken for another version, not for noise.
+func TestHelloOfAnotherEncoding(t *testing.T) {
+	foreign := func() []byte {
+		b := hello{nodeID: "n9", min: 1, max: 1}.encode()
+		b[blockHeader] = helloVersion + 1
+		return b
+	}
+	onBoth(t, func(t *testing.T, l *lab) {
+		b := l.open("b")
+		p := l.puppet("n9", b.Addr())
+		if _, err := p.Write(append([]byte{kindStream}, foreign()...)); err != nil {
+			t.Fatal(err)
 		}
-		old, both, recent := l.open("old", versions(1, 1)), l.open("both", versions(1, 2)), l.open("recent", versions(2, 3))
-		l.mustEcho(old, both.Addr())
-		l.mustEcho(both, recent.Addr())
-		l.mustEcho(recent, both.Addr())
-		for _, try := range [][2]*Transport{{old, recent}, {recent, old}} {
-			_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
-			if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrUnreachable) {
-				t.Errorf("%v", err)
+		block, err := readBlock(p, MaxHello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, refusal, err := decodeHello(block); err != nil || !errors.Is(refusal, ErrVersion) {
+			t.Errorf("%v, %v", refusal, err)
+		}
+		mustEnd(t, p)
+		notServed(t, b)
+
+		addr := l.impostor("n9", "n9", nil, func(c *tls.Conn) {
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				return
+			}
+			if _, err := readBlock(c, MaxHello); err == nil {
+				_, _ = c.Write(foreign())
+				_, _ = c.Read(make([]byte, 1)) // until the dialer has closed
+			}
+		})
+		if _, err := b.Call(l.ctx(), Node{Addr: addr}, kindEcho, nil); !errors.Is(err, ErrVersion) || !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A kind of request that only later versions know is refused with a code, and the connection lives on: what was under way
+// on it is answered, and so is what comes next.
+func TestUnknownKindOfRequest(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *lab) {
+		a, b := l.open("a"), l.open("b")
+		release := make(chan struct{})
+		b.Handle(kindBlock, func(_ context.Context, _ Peer, body []byte) ([]byte, error) {
+			<-release
+			return body, nil
+		})
+		under := make(chan error)
+		go func() {
+			_, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, kindBlock, []byte("under way"))
+			under <- err
+		}()
+		for kind := 100; kind < 256; kind++ {
+			_, err := a.Call(l.ctx(), Node{Addr: b.Addr()}, Kind(kind), []byte("of a later version"))
+			if !errors.Is(err, ErrUnknownRequest) || errors.Is(err, ErrLost) || errors.Is(err, ErrUnreachable) {
+				t.Fatalf("kind %d: %v", kind, err)
+			}
+		}
+		l.mustEcho(a, b.Addr())
+		close(release)
+		if err := <-under; err != nil {
+			t.Errorf("what was under way: %v", err)
+		}
+		if s := b.Stats(); s.StreamsIn != 1 || s.Served != 2 {
+			t.Errorf("%+v", s)
+		}
+
+		p := l.puppet("n9", b.Addr()).stream("n9")
+		p.send(frame{typ: frameRequest, id: 1, kind: 254, body: []byte("x")})
+		p.send(frame{typ: frameRequest, id: 2, kind: kindEcho, body: []byte("y")})
+		for range 2 {
+			f, err := p.next()
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case f.id == 1 && (f.typ != frameFailure || f.code != "unknown-request" || f.text == ""),
+				f.id == 2 && (f.typ != frameAnswer || string(f.body) != "y"):
+				t.Errorf("%+v", f)
 			}
 		}
 	})

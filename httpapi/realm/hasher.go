@@ -20,7 +20,7 @@ type HasherConfig struct {
 	Iterations  uint32 // 1 to MaxIterations
 	Parallelism uint8  // 1 to MaxParallelism
 
-	Concurrent int // hashes at once; 0: half of the processors, at least one
+	Concurrent int // hashes at once; 0: as many as keep half of the processors busy, at least one
 	Queue      int // callers that wait; 0: DefaultHashQueue
 }
 
@@ -49,7 +49,7 @@ func NewHasher(cfg HasherConfig) (*Hasher, error) {
 		return nil, fmt.Errorf("password hash costs m=%d KiB, t=%d, p=%d: m must be %d to %d, t 1 to %d, p 1 to %d and m×t at most %d",
 			c.memory, c.iterations, c.parallelism, MinMemory, MaxMemory, MaxIterations, MaxParallelism, maxWork)
 	}
-	concurrent := orDefault(cfg.Concurrent, max(1, runtime.NumCPU()/2))
+	concurrent := orDefault(cfg.Concurrent, max(1, runtime.GOMAXPROCS(0)/2/int(c.parallelism)))
 	queue := orDefault(cfg.Queue, DefaultHashQueue)
 	if concurrent < 1 || queue < 1 || queue > MaxHashQueue {
 		return nil, fmt.Errorf("password hashes: %d at once and %d waiting: must be at least 1, and at most %d may wait", concurrent, queue, MaxHashQueue)

@@ -1,0 +1,296 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/guard"
+	"cloakroom/cluster/propose"
+	"cloakroom/cluster/roster"
+	"cloakroom/cluster/session"
+)
+
+// removeAfter is how long a node may be dead in these tests.
+const removeAfter = time.Minute
+
+func removing(c *cluster.Config) { c.RemoveAfter = removeAfter }
+
+// five starts five voters that remove dead ones.
+func five(t *testing.T, n *clustertest.Network) *harness {
+	h := newHarness(t, n, 5, "n1", "n2", "n3", "n4", "n5")
+	h.startAll(removing)
+	h.user(h.nodes["n1"])
+	h.create(h.nodes["n1"], key(1))
+	return h
+}
+
+// openAgain waits until a node asks to be opened again, and does it.
+func (h *harness) openAgain(name string, options ...option) {
+	h.t.Helper()
+	select {
+	case err := <-h.fatal:
+		wantErr(h.t, err, cluster.ErrOpenAgain)
+	case <-time.After(patience):
+		h.t.Fatalf("%s did not ask to be opened again", name)
+	}
+	h.close(name)
+	h.start(name, options...)
+}
+
+func (h *harness) untilRoles(c *cluster.Cluster, want map[string]string) {
+	h.t.Helper()
+	var got map[string]string
+	defer func() {
+		if h.t.Failed() {
+			h.t.Logf("roles %v, want %v", got, want)
+		}
+	}()
+	h.until("the members", func() bool {
+		got = roles(h.t, c)
+		return maps.Equal(got, want)
+	})
+}
+
+func voters(names ...string) map[string]string {
+	m := make(map[string]string)
+	for _, name := range names {
+		m[name] = "voter"
+	}
+	return m
+}
+
+// Five nodes that lose two for good become three, which survive another loss. A lost one that comes back with its old
+// data joins as a new node.
+func TestDeadMembersAreRemoved(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := five(t, n)
+		h.crash("n4")
+		h.crash("n5")
+		time.Sleep(removeAfter / 2)
+		if got := roles(t, h.nodes["n1"]); len(got) != 5 {
+			t.Fatalf("members %v: one was removed too early", got)
+		}
+		h.untilRoles(h.nodes["n1"], voters("n1", "n2", "n3"))
+		h.crash("n3")
+		h.do(h.nodes["n1"], &session.Put{Key: key(1), Attrs: []session.Attr{{Key: "a", Value: "b"}}})
+		h.start("n3", removing)
+		h.ready("n3")
+
+		h.start("n4", removing)
+		h.openAgain("n4", removing)
+		h.ready("n4")
+		h.untilRoles(h.nodes["n1"], voters("n1", "n2", "n3", "n4"))
+		if _, err := lookup(t, h.nodes["n4"], key(1), cluster.Quorum); err != nil {
+			t.Fatal(err)
+		}
+		h.converged()
+	})
+}
+
+// With three voters a dead one stays a member: two are no better than two of three.
+func TestLastDeadVoterStays(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll(removing)
+		h.crash("n3")
+		time.Sleep(10 * removeAfter)
+		if got := roles(t, h.nodes["n1"]); !maps.Equal(got, voters("n1", "n2", "n3")) {
+			t.Fatalf("members %v", got)
+		}
+		h.start("n3", removing)
+		h.ready("n3")
+		h.converged()
+	})
+}
+
+// Two halves find each other again by themselves. A node that was cut off for so long that it was removed comes back as
+// a new one, without anybody's help but that of whoever opens it again.
+func TestHealedHalves(t *testing.T) {
+	for name, away := range map[string]time.Duration{"for a moment": removeAfter / 2, "until it was removed": 3 * removeAfter} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, n *clustertest.Network) {
+				h := five(t, n)
+				id := h.nodes["n5"].Stats().NodeID
+				n.Partition([]string{"n1", "n2", "n3", "n4"}, []string{"n5"})
+				time.Sleep(away)
+				h.do(h.nodes["n1"], &session.Invalidate{Key: key(1), Reason: session.EndedByLogout})
+				n.Heal()
+				removed := away > removeAfter
+				if removed {
+					h.openAgain("n5", removing)
+				}
+				h.ready("n5")
+				h.untilRoles(h.nodes["n1"], voters("n1", "n2", "n3", "n4", "n5"))
+				if again := h.nodes["n5"].Stats().NodeID; (again != id) != removed {
+					t.Fatalf("node id %s, before %s", again, id)
+				}
+				_, err := lookup(t, h.nodes["n5"], key(1), cluster.Quorum)
+				wantErr(t, err, session.ErrSessionInvalid)
+				h.converged()
+			})
+		})
+	}
+}
+
+// An operator's word on a vote lasts: over announcements, restarts and other leaders.
+func TestPromoteAndDemote(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		h.names, h.host["n4"] = append(h.names, "n4"), "n4"
+		h.start("n4", replica)
+		h.ready("n4")
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].Promote(ctx, "n4") })
+		h.untilRoles(h.nodes["n1"], voters("n1", "n2", "n3", "n4"))
+		h.operate(func(ctx context.Context) error { return h.nodes["n2"].Demote(ctx, "n3") })
+		want := map[string]string{"n1": "voter", "n2": "voter", "n3": "non-voter", "n4": "voter"}
+		h.untilRoles(h.nodes["n1"], want)
+		h.drain("n3")
+		h.start("n3")
+		h.drain("n4")
+		h.start("n4", replica)
+		h.ready("n4")
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].TransferLeadership(ctx, "") })
+		time.Sleep(3 * roster.AnnounceInterval)
+		h.untilRoles(h.nodes["n2"], want)
+		wantErr(t, h.nodes["n1"].Promote(t.Context(), "n9"), roster.ErrMemberNotFound)
+	})
+}
+
+func (h *harness) operate(fn func(ctx context.Context) error) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
+	defer cancel()
+	if err := fn(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// A leader whose vote is taken, or who is removed, hands over first, whichever node is asked.
+func TestLeaderIsDemotedAndRemoved(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := five(t, n)
+		leader := h.leader()
+		h.operate(func(ctx context.Context) error { return h.nodes[leader].Demote(ctx, leader) })
+		h.until("demoted", func() bool { return roles(t, h.nodes[leader])[leader] == "non-voter" })
+		h.do(h.nodes[leader], &session.Tick{})
+		next := h.leader()
+		h.operate(func(ctx context.Context) error { return h.nodes[leader].Remove(ctx, next) })
+		select {
+		case err := <-h.fatal:
+			wantErr(t, err, roster.ErrDismissed)
+		case <-time.After(patience):
+			t.Fatal("the removed node was not told")
+		}
+		h.close(next)
+		h.until("removed", func() bool { return roles(t, h.nodes[leader])[next] == "" })
+		if _, err := cluster.Open(h.config(next)); !errors.Is(err, roster.ErrDismissed) {
+			t.Fatalf("a dismissed node starts again: %v", err)
+		}
+		h.do(h.nodes[leader], &session.Tick{})
+	})
+}
+
+// The leadership goes where an operator sends it, and away from a node that is to be left alone.
+func TestTransferAndDrain(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		for _, name := range h.names {
+			h.operate(func(ctx context.Context) error { return h.nodes["n2"].TransferLeadership(ctx, name) })
+			h.until(name+" leads", func() bool { return h.nodes[name].Stats().IsLeader })
+		}
+		h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, true) })
+		wantErr(t, h.nodes["n3"].Ready(), cluster.ErrDraining)
+		h.until("another leader", func() bool { return !h.nodes["n3"].Stats().IsLeader && h.nodes["n1"].Stats().LeaderID != "" })
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].TransferLeadership(ctx, "n3") })
+		h.until("handed over again", func() bool {
+			return !h.nodes["n3"].Stats().IsLeader && h.nodes["n1"].Stats().LeaderID != h.nodes["n3"].Stats().NodeID
+		})
+		h.do(h.nodes["n3"], &session.Tick{}) // it still takes part
+		h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, false) })
+		h.ready("n3")
+	})
+}
+
+// What one member does not know is not proposed.
+func TestCommandsWaitForTheLastUpgrade(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		h.names, h.host["n4"] = append(h.names, "n4"), "n4"
+		h.start("n4", replica)
+		h.ready("n4")
+		var old session.Member
+		read(t, h.nodes["n1"], func(m *session.Machine) { old, _ = m.Member(h.nodes["n3"].Stats().NodeID) })
+		old.MaxVersion = 1 // until it announces itself again
+		h.do(h.nodes["n1"], &session.PutMember{Member: old})
+		for _, name := range h.names {
+			wantErr(t, h.nodes[name].Promote(t.Context(), "n4"), propose.ErrUpgradePending)
+		}
+		time.Sleep(2 * roster.AnnounceInterval)
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].Promote(ctx, "n4") })
+		h.untilRoles(h.nodes["n1"], voters("n1", "n2", "n3", "n4"))
+	})
+}
+
+// A leader without room on its disk hands over to a node that has some.
+func TestFullDiskCostsTheLeadership(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.start("n1", full)
+		h.start("n2")
+		h.start("n3")
+		h.ready(h.names...)
+		h.until("n1 does not lead", func() bool { return !h.nodes["n1"].Stats().IsLeader })
+		h.user(h.nodes["n1"])
+		h.create(h.nodes["n1"], key(1))
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].TransferLeadership(ctx, "n1") })
+		h.until("n1 does not lead", func() bool { return !h.nodes["n1"].Stats().IsLeader && h.nodes["n1"].Stats().LeaderID != "" })
+		h.create(h.nodes["n1"], key(2))
+	})
+}
+
+func full(c *cluster.Config) { c.DiskReserve = 1 << 60 }
+
+// Where most disks are full, or the leader's memory, nothing new is stored; sessions can be used and ended all the same.
+func TestNoRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		option option
+		want   error
+	}{
+		"disks":  {full, guard.ErrDiskLow},
+		"memory": {func(c *cluster.Config) { c.MemoryLimit = 1 }, guard.ErrLimitMemory},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, n *clustertest.Network) {
+				h := newHarness(t, n, 3, "n1", "n2", "n3")
+				h.startAll()
+				h.user(h.nodes["n1"])
+				h.create(h.nodes["n1"], key(1))
+				for _, name := range h.names {
+					h.drain(name)
+					h.start(name, c.option)
+					h.ready(name)
+				}
+				h.until("refused", func() bool {
+					_, err := do(t, h.nodes["n1"], h.login(h.nodes["n1"], key(2)))
+					return errors.Is(err, c.want)
+				})
+				for _, name := range h.names {
+					_, err := do(t, h.nodes[name], h.login(h.nodes[name], key(3)))
+					wantErr(t, err, c.want)
+					if _, err := lookup(t, h.nodes[name], key(1), cluster.Quorum); err != nil {
+						t.Fatalf("lookup on %s: %v", name, err)
+					}
+				}
+				h.do(h.nodes["n2"], &session.Invalidate{Key: key(1), Reason: session.EndedByLogout})
+			})
+		})
+	}
+}

@@ -1,0 +1,254 @@
+package cluster_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"cloakroom/cluster"
+	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/idle"
+	"cloakroom/cluster/session"
+)
+
+// make logs the user in, and returns when the session is over if nobody uses it.
+func (h *harness) make(c *cluster.Cluster, n int, idleTimeout time.Duration) (over session.Time) {
+	h.t.Helper()
+	cmd := h.login(c, key(n))
+	cmd.Idle, cmd.Lifetime = idleTimeout, 30*24*time.Hour
+	h.do(c, cmd)
+	read(h.t, c, func(m *session.Machine) {
+		view, _ := m.Lookup(key(n))
+		over = view.Session.LastUse.Add(view.Session.Idle)
+	})
+	return over
+}
+
+// at waits until a node's cluster time has come to a moment.
+func at(c *cluster.Cluster, moment session.Time) {
+	for now := c.Now(); now < moment; now = c.Now() {
+		time.Sleep(moment.Sub(now))
+	}
+}
+
+// A session that nobody uses is accepted by each node up to the last millisecond, and refused from the next one on. A
+// use on any node, be it a moment before, prolongs it on all.
+func TestIdleToTheMillisecond(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		n.SetDelay(0)
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		h.user(h.nodes["n1"])
+		for i, name := range h.names {
+			c := h.nodes[name]
+			unused := h.make(h.nodes["n1"], 2*i, time.Minute)
+			time.Sleep(time.Second)
+			used := h.make(h.nodes["n1"], 2*i+1, time.Minute)
+			at(c, unused-1)
+			if _, err := lookup(t, c, key(2*i), cluster.Quorum); err != nil {
+				t.Fatalf("%s, 1 ms before the end: %v", name, err)
+			}
+			at(c, unused)
+			_, err := lookup(t, c, key(2*i), cluster.Quorum)
+			wantErr(t, err, session.ErrSessionIdle)
+			at(c, used-1)
+			if _, err := use(t, c, key(2*i+1), cluster.Quorum); err != nil {
+				t.Fatalf("%s, 1 ms before the end: %v", name, err)
+			}
+			for _, other := range h.names {
+				at(h.nodes[other], used-1+session.Time(time.Minute/time.Millisecond)-1)
+				if _, err := lookup(t, h.nodes[other], key(2*i+1), cluster.Quorum); err != nil {
+					t.Fatalf("%s: used on %s, and over too early: %v", other, name, err)
+				}
+			}
+			at(c, used-1+session.Time(time.Minute/time.Millisecond))
+			for _, other := range h.names {
+				_, err := lookup(t, h.nodes[other], key(2*i+1), cluster.Quorum)
+				wantErr(t, err, session.ErrSessionIdle)
+			}
+		}
+		h.converged()
+	})
+}
+
+// A node takes uses with it that nobody else knows of. The sessions live on for as long as such a use could keep them.
+func TestUsesThatDiedWithTheirNode(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		n.SetDelay(0)
+		const timeout = 15 * time.Minute // so a use is replicated when it is a minute ahead
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.idle = timeout
+		h.startAll()
+		h.user(h.nodes["n1"])
+		over := h.make(h.nodes["n1"], 1, timeout)
+		h.make(h.nodes["n1"], 2, timeout)
+		time.Sleep(50 * time.Second)
+		victim := h.others(h.leader())[0]
+		if _, err := use(t, h.nodes[victim], key(1), cluster.Quorum); err != nil {
+			t.Fatal(err)
+		}
+		h.crash(victim)
+		c := h.nodes[h.others("")[0]]
+		at(c, over.Add(49*time.Second)) // it was used 50 s after the login, by somebody who comes back just in time
+		if _, err := use(t, c, key(1), cluster.Quorum); err != nil {
+			t.Fatalf("an active user is logged out: %v", err)
+		}
+		if s := c.Stats().Idle; s.Undecided == 0 {
+			t.Fatalf("the use of a dead node is not counted as one that can't be known: %+v", s)
+		}
+		at(c, over.Add(time.Minute+session.TouchSlack+time.Second))
+		_, err := lookup(t, c, key(2), cluster.Quorum)
+		wantErr(t, err, session.ErrSessionIdle)
+	})
+}
+
+// ahead is a machine whose wall clock is wrong.
+func ahead(by time.Duration) option {
+	return func(c *cluster.Config) {
+		right := idle.System()
+		c.Clocks = &idle.Source{Mono: right.Mono, Wall: func() time.Time { return time.Now().Add(by) }}
+	}
+}
+
+// A node whose wall clock is two hours ahead leads, is restarted with all others, and leads again: nobody is logged out.
+func TestWrongWallClock(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		start := func() {
+			h.start("n1", ahead(2*time.Hour))
+			h.start("n2")
+			h.start("n3", ahead(-time.Hour))
+			h.ready(h.names...)
+			h.operate(func(ctx context.Context) error { return h.nodes["n2"].TransferLeadership(ctx, "n1") })
+			h.until("n1 leads", func() bool { return h.nodes["n1"].Stats().IsLeader && h.nodes["n1"].Ready() == nil })
+		}
+		start()
+		h.user(h.nodes["n1"])
+		over := h.make(h.nodes["n1"], 1, 30*time.Minute)
+		for range 3 {
+			time.Sleep(5 * time.Minute)
+			for _, name := range h.names {
+				if _, err := lookup(t, h.nodes[name], key(1), cluster.Quorum); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+			for _, name := range h.names {
+				h.close(name)
+			}
+			start()
+		}
+		left := over.Sub(h.nodes["n1"].Now())
+		if want := 15 * time.Minute; (left - want).Abs() > time.Minute {
+			t.Fatalf("after a quarter of an hour the session has %v left, want about %v", left, want)
+		}
+	})
+}
+
+// A working day: sessions used on random nodes at random moments within their timeout live, those left alone are refused
+// when their time has come, while leaders change, and nodes stop, crash and come back.
+func TestWorkingDay(t *testing.T) {
+	const timeout = 30 * time.Minute
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.tune = func(c *consensus.Config) { // so that the day is not mostly heartbeats
+			c.Heartbeat, c.Election, c.Lease, c.Commit = 20*time.Second, 20*time.Second, 10*time.Second, time.Second
+		}
+		h.startAll()
+		h.user(h.nodes["n1"])
+		d := &days{h: h, random: rand.New(rand.NewPCG(1, 1)), timeout: timeout, ends: make(map[int]session.Time), alone: make(map[int]bool)}
+		for i := range 20 {
+			d.login(i < 8)
+		}
+		for begun := time.Now(); time.Since(begun) < 8*time.Hour; {
+			time.Sleep(time.Duration(d.random.Int64N(int64(2 * time.Minute))))
+			d.step()
+		}
+		t.Logf("%d uses, %d ends, %d changes of leader or nodes", d.used, d.refused, d.changes)
+		if d.used < 500 || d.refused < 50 || d.changes < 20 {
+			t.Fatal("too little happened: the test shows nothing")
+		}
+		h.converged()
+	})
+}
+
+type days struct {
+	h       *harness
+	random  *rand.Rand
+	timeout time.Duration
+	next    int
+	ends    map[int]session.Time // of the sessions that live
+	alone   map[int]bool         // these are not used
+	loss    session.Time         // when a node last took uses with it
+
+	used, refused, changes int
+}
+
+func (d *days) login(alone bool) {
+	d.alone[d.next] = alone
+	d.ends[d.next] = d.h.make(d.node(), d.next, d.timeout)
+	d.next++
+}
+
+func (d *days) node() *cluster.Cluster {
+	names := d.h.others("")
+	return d.h.nodes[names[d.random.IntN(len(names))]]
+}
+
+func (d *days) step() {
+	t := d.h.t
+	t.Helper()
+	grace := session.Granularity(d.timeout, 0) + session.TouchSlack + 2*time.Second
+	for i := range d.next {
+		end, lives := d.ends[i]
+		if !lives {
+			continue
+		}
+		c := d.node()
+		now := c.Now()
+		known := d.loss <= end.Add(-d.timeout-grace) // nobody has forgotten a use of it
+		switch left := end.Sub(now); {
+		case d.alone[i] && left < 0:
+			if _, err := lookup(t, c, key(i), cluster.Quorum); err == nil && (known || -left > grace) {
+				t.Fatalf("session %d is accepted %v after its end", i, -left)
+			} else if err != nil {
+				wantErr(t, err, session.ErrSessionIdle)
+				delete(d.ends, i)
+				d.refused++
+				d.login(true)
+			}
+		case d.alone[i]:
+		case left < 3*time.Minute || d.random.IntN(8) == 0: // the steps are at most two minutes apart
+			if _, err := use(t, c, key(i), cluster.Quorum); err != nil {
+				t.Fatalf("session %d, %v before its end, on %s: %v", i, left, c.Stats().Name, err)
+			}
+			d.ends[i] = now.Add(d.timeout)
+			d.used++
+		}
+	}
+	d.disturb()
+}
+
+func (d *days) disturb() {
+	h := d.h
+	name := h.names[d.random.IntN(3)]
+	switch d.random.IntN(40) {
+	case 0:
+		h.operate(func(ctx context.Context) error { return d.node().TransferLeadership(ctx, name) })
+	case 1:
+		h.drain(name)
+		d.loss = d.node().Now() // it has forgotten nothing, but can't say so
+		h.start(name)
+	case 2:
+		time.Sleep(2 * session.TouchSlack) // what is younger may be lost, and is no promise
+		h.crash(name)
+		d.loss = d.node().Now()
+		time.Sleep(time.Duration(d.random.Int64N(int64(time.Minute))))
+		h.start(name)
+	default:
+		return
+	}
+	d.changes++
+	h.ready(h.names...)
+}

@@ -1,0 +1,122 @@
+package idle
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// hear judges sessions that are over as far as their replicated last use says, and brings what it finds into the log:
+// the ends of those that are, the last uses of those that are not. The verdicts hold where the index is applied. It may
+// be called for any session at any time: what is not over is left alone. Where a lookup waits, uses don't queue up on
+// the board.
+func (o *office) hear(ctx context.Context, queries []query, lookup bool) (verdicts []verdict, index uint64, err error) {
+	now, ok := o.cfg.Clock.Stamp()
+	if !ok || !o.cfg.Log.IsLeader() {
+		return nil, 0, wire.ErrNoLeader
+	}
+	keys := make([]session.Key, len(queries))
+	for i, q := range queries {
+		keys[i] = q.key
+	}
+	h := hearing{now: now, early: time.Since(o.begun) < OfficeGrace, facts: o.facts(keys)}
+	if h.survey.later = make([]session.Time, len(keys)); slices.ContainsFunc(h.facts, h.open) {
+		if h.survey, err = o.survey(ctx, now, keys); err != nil {
+			return nil, 0, err
+		}
+	}
+	// Read last: a node that was not asked because it had gone before is counted.
+	o.cfg.Machine.Read(func(m *session.Machine) { h.lostAt = m.LostAt() })
+	verdicts = make([]verdict, len(queries))
+	var over []session.Key
+	var used []session.Use
+	for i, q := range queries {
+		v, last := h.judge(i, q.use)
+		verdicts[i] = v
+		switch {
+		case v == ended && h.facts[i].live:
+			over = append(over, q.key)
+		case last > 0:
+			used = append(used, session.Use{Key: q.key, At: last})
+		}
+	}
+	if err := o.expireNow(ctx, now, over); err != nil {
+		return nil, 0, err
+	}
+	if !lookup {
+		_ = o.board.post(used, nil) // if the board is full: these sessions are asked about again
+	} else if err := o.touchNow(ctx, used); err != nil {
+		return nil, 0, err
+	}
+	return verdicts, o.applied(), nil
+}
+
+// expireNow proposes the end of sessions. The machine ends those whose last use has not moved meanwhile.
+func (o *office) expireNow(ctx context.Context, cutoff session.Time, keys []session.Key) error {
+	for some := range slices.Chunk(keys, ExpireBatch) {
+		if err := o.propose(ctx, &session.Expire{Cutoff: cutoff, Keys: some}); err != nil {
+			return err
+		}
+		o.stats.expires.Add(1)
+	}
+	return nil
+}
+
+// touchNow proposes uses past the board, at its rate.
+func (o *office) touchNow(ctx context.Context, uses []session.Use) error {
+	for some := range slices.Chunk(uses, TouchBatch) {
+		if !o.board.rate.wait(ctx, len(some)) {
+			return wire.ErrTimeout
+		}
+		if _, err := o.touch(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hearing is one question about some sessions, and what follows from the answers.
+type hearing struct {
+	now    session.Time // the moment that the question is about
+	early  bool         // the leader is new
+	facts  []fact
+	survey survey
+	lostAt session.Time // when a node went that can't be asked any more
+}
+
+// open reports whether a session needs to be asked about.
+func (h *hearing) open(f fact) bool { return f.live && f.idleAt() <= h.now && f.expires > h.now }
+
+// judge returns the verdict about a session, and the last use that the log has to know of, 0 for none.
+func (h *hearing) judge(i int, use bool) (v verdict, last session.Time) {
+	f, later := h.facts[i], h.survey.later[i]
+	switch {
+	case !f.live || f.expires <= h.now:
+		return ended, 0
+	case f.idleAt() > h.now:
+		// The lookup's node was behind, or its clock is a little ahead.
+		if use && h.now.Sub(f.rep) >= f.lag {
+			return alive, h.now
+		}
+		return alive, 0
+	case later.Add(f.idle) > h.now:
+		if use {
+			return alive, h.now
+		}
+		return alive, later
+	case h.survey.complete && h.survey.since <= f.rep && h.lostAt.Add(session.TouchSlack) <= f.rep:
+		return ended, 0
+	case h.now < f.idleAt().Add(f.grace):
+		// The lookup is accepted, so more than one node must know of the use.
+		if use {
+			return undecided, h.now
+		}
+		return undecided, 0
+	case h.early:
+		return unsettled, 0
+	}
+	return ended, 0
+}

@@ -1,0 +1,5 @@
+//go:build !faults
+
+package idle
+
+const wallFaults = false

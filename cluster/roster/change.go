@@ -1,0 +1,222 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/session"
+	"cloakroom/cluster/wire"
+)
+
+// Why an operator's change is refused. Nothing has changed then.
+var (
+	ErrMemberNotFound = &session.Error{Code: "member-not-found", Message: "the cluster has no such member: see the list of members"}
+	ErrLastVoter      = &session.Error{Code: "last-voter", Message: "this is the only voter: promote another member first"}
+	ErrQuorumAtRisk   = &session.Error{Code: "quorum-at-risk", Message: "without this voter, those that answer would not be a majority: bring the others back, or remove those that are lost, first"}
+	ErrNotTransferred = &session.Error{Code: "not-transferred", Message: "the leadership stays where it is: the voter that is to take it does not answer or is behind; try again, or name another one"}
+)
+
+// Promote gives a member a vote, for good: a read replica too. One that has not caught up yet gets it when it has. Like
+// the other changes it can be asked for at any node, and is made by the leader, one at a time.
+func (r *Roster) Promote(ctx context.Context, id string) error {
+	return r.change(ctx, change{opPromote, id})
+}
+
+// Demote takes a member's vote, for good; it stays a member. A leader hands over first. Refused with ErrLastVoter and
+// ErrQuorumAtRisk.
+func (r *Roster) Demote(ctx context.Context, id string) error {
+	return r.change(ctx, change{opDemote, id})
+}
+
+// Remove takes a member out of the cluster, dead or alive. One that runs is told: it notes that on its disk and stops. A
+// leader hands over first. Refused with ErrLastVoter and ErrQuorumAtRisk.
+func (r *Roster) Remove(ctx context.Context, id string) error {
+	return r.change(ctx, change{opRemove, id})
+}
+
+// Transfer hands the leadership to a voter, "": to the one that has most of the log.
+func (r *Roster) Transfer(ctx context.Context, to string) error {
+	return r.change(ctx, change{opTransfer, to})
+}
+
+// change brings a change to whoever leads. It goes on to the next leader as long as it is certain that nothing is left
+// to do for the one before. Errors: a refusal; wire.ErrNoLeader, nothing has changed; wire.ErrLost: the change may have
+// been made, or be completed later.
+func (r *Roster) change(ctx context.Context, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, ChangeTimeout)
+	defer cancel()
+	begun := false
+	for {
+		if leader := r.cfg.Raft.LeaderID(); leader != "" {
+			err := r.changeAt(ctx, leader, c)
+			switch {
+			case errors.Is(err, consensus.ErrNotLeader), errors.Is(err, consensus.ErrBusy):
+				begun = true // perhaps: a pin may have been set
+			case errors.Is(err, wire.ErrUnreachable):
+			default:
+				return err
+			}
+		}
+		pause := time.NewTimer(Tick / 5)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			if begun {
+				return wire.ErrLost
+			}
+			return wire.ErrNoLeader
+		}
+	}
+}
+
+func (r *Roster) changeAt(ctx context.Context, leader string, c change) error {
+	if leader == r.cfg.Self.ID {
+		return r.carryOut(ctx, c)
+	}
+	_, err := askLong[bool](ctx, r, leader, KindChange, c)
+	return err
+}
+
+func (r *Roster) serveChange(ctx context.Context, _ wire.Peer, body []byte) ([]byte, error) {
+	c, err := decode[change](body)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.carryOut(ctx, c); err != nil {
+		return nil, err
+	}
+	return encode(true)
+}
+
+// carryOut makes a change: the leader's part.
+func (r *Roster) carryOut(ctx context.Context, c change) error {
+	if !r.cfg.Raft.IsLeader() {
+		return consensus.ErrNotLeader
+	}
+	if err := r.survey(ctx); err != nil {
+		return err
+	}
+	return r.alone(ctx, func() error {
+		v, err := r.view()
+		if err != nil {
+			return err
+		}
+		if err := v.check(c); err != nil {
+			return err
+		}
+		n, _ := v.node(c.ID)
+		handsOver := c.Op == opTransfer || n.self && (c.Op == opRemove || c.Op == opDemote && n.voter)
+		switch {
+		case c.Op == opTransfer && n.self:
+			return nil
+		case handsOver:
+			return r.handOver(ctx, c)
+		}
+		r.cfg.Logger.Info("an operator changes the membership", "change", string(c.Op), "member", r.member(c.ID).Name, "id", c.ID)
+		return outcome(r.perform(ctx, c.Op, n))
+	})
+}
+
+// handOver gives the leadership away. If that is only the beginning of the change, the next leader is to do the rest.
+func (r *Roster) handOver(ctx context.Context, c change) error {
+	to := ""
+	if c.Op == opTransfer {
+		to = c.ID
+	}
+	err := r.cfg.Raft.Transfer(ctx, to)
+	switch {
+	case errors.Is(err, consensus.ErrNotLeader), err == nil && c.Op != opTransfer:
+		return consensus.ErrNotLeader
+	case err == nil:
+		return nil
+	case uncertain(err):
+		return outcome(err)
+	}
+	return fmt.Errorf("%w: %w", ErrNotTransferred, err)
+}
+
+// perform changes a member that is not the leader. The roster comes first: whatever happens then, the leader's loop
+// completes it.
+func (r *Roster) perform(ctx context.Context, o op, n node) error {
+	switch o {
+	case opPromote:
+		pin := session.PinNone // as if it had never been demoted
+		if r.member(n.id).ReadReplica {
+			pin = session.PinVoter
+		}
+		if err := r.pin(ctx, n.id, pin); err != nil || n.voter {
+			return err
+		}
+		if n.steady.IsZero() {
+			r.wake()
+			return nil
+		}
+		return r.cfg.Raft.AddVoter(ctx, n.id, n.id)
+	case opDemote:
+		if err := r.pin(ctx, n.id, session.PinNonVoter); err != nil || !n.voter {
+			return err
+		}
+		return r.cfg.Raft.Demote(ctx, n.id)
+	case opRemove:
+		if err := r.remove(ctx, n.id); err != nil {
+			return err
+		}
+		if n.live {
+			r.dismiss(ctx, n.id)
+		}
+		return nil
+	}
+	panic("BUG: change " + string(o))
+}
+
+// pin writes an operator's decision into the roster.
+func (r *Roster) pin(ctx context.Context, id string, pin session.Pin) error {
+	m := r.member(id)
+	if m.Pin == pin {
+		return nil
+	}
+	m.Pin = pin
+	_, err := r.cfg.Do(ctx, &session.PutMember{Member: m})
+	return err
+}
+
+// dismiss tells a node that an operator has removed it. Its announcement waits meanwhile, so it hears this first. If it
+// does not, it comes back as a new node.
+func (r *Roster) dismiss(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, HealthTimeout)
+	defer cancel()
+	if _, err := r.cfg.Peers.Call(ctx, id, KindDismiss, nil); err != nil {
+		r.cfg.Logger.Warn("removed member not told to stop: it will join as a new node unless it is stopped", "id", id, "error", err)
+	}
+}
+
+func (r *Roster) serveDismiss(_ context.Context, from wire.Peer, _ []byte) ([]byte, error) {
+	r.cfg.Logger.Warn("an operator has removed this node from the cluster", "leader", from.ID)
+	r.mu.Lock()
+	r.dismissed = true
+	r.mu.Unlock()
+	if err := r.cfg.OnDismissed(); err != nil {
+		r.cfg.OnFatal(fmt.Errorf("%w: %w", ErrDismissed, err))
+		return nil, err
+	}
+	r.cfg.OnFatal(ErrDismissed)
+	return nil, nil
+}
+
+// uncertain reports whether a change that failed may have been made all the same.
+func uncertain(err error) bool {
+	return errors.Is(err, consensus.ErrLeadershipLost) || errors.Is(err, consensus.ErrShutdown) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// outcome makes the error of a change that may have been made say so.
+func outcome(err error) error {
+	if uncertain(err) {
+		return fmt.Errorf("%w: %w", wire.ErrLost, err)
+	}
+	return err
+}
