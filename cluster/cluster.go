@@ -176,7 +176,7 @@ func (c *Cluster) wireUp() error {
 	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known})
 	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
 	c.keeper = idle.New(idle.Config{
-		Self: c.id(), Fresh: !c.raft.HasState(), Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
+		Self: c.id(), Since: c.data.since, Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
 		Peers: c.dial, Others: c.otherHolders, Do: c.Do, Logger: c.logger,
 	})
 	c.dial.Handle(kindStatus, c.serveStatus)
@@ -245,15 +245,14 @@ func (c *Cluster) Retire(ctx context.Context) error {
 // Leave ends an orderly stop, when the last request is answered: the last uses that this node knows of are replicated,
 // and it leaves gossip. It stays a member, unless it is ephemeral: then it leaves for good. Close is to follow.
 func (c *Cluster) Leave(ctx context.Context) error {
-	c.keeper.Flush(ctx)
+	errs := []error{c.data.setSince(c.keeper.Flush(ctx))}
 	c.roster.Close() // it would go on telling the others about this node
-	var err error
 	if c.cfg.Ephemeral {
-		if err = c.roster.Leave(ctx); err != nil {
-			err = fmt.Errorf("leave the cluster: %w", err)
+		if err := c.roster.Leave(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("leave the cluster: %w", err))
 		}
 	}
-	return errors.Join(err, c.gossip.Leave(ctx))
+	return errors.Join(append(errs, c.gossip.Leave(ctx))...)
 }
 
 // others reports whether there is another voter that could lead.

@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"cloakroom/cluster/idle"
 	"cloakroom/cluster/roster"
+	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
 
@@ -32,7 +34,9 @@ type identity struct {
 	Admitted  bool   `json:"admitted,omitempty"`  // the cluster has let the node in
 	Dismissed bool   `json:"dismissed,omitempty"` // an operator took the node out while it ran
 	Anew      bool   `json:"anew,omitempty"`      // what else the directory holds belongs to a former id, and is to go
-	KeyCheck  string `json:"keyCheck"`            // tells a wrong cluster key at the start, not by failing handshakes
+	// Since is how far back the uses are known that this node has seen: noted by a stop in order, gone while it runs.
+	Since    session.Time `json:"since,omitempty"`
+	KeyCheck string       `json:"keyCheck"` // tells a wrong cluster key at the start, not by failing handshakes
 }
 
 // The names in the data directory, besides node.json.
@@ -43,8 +47,9 @@ const (
 
 // dataDir is a node's directory. Its zero path stands for an ephemeral node, which keeps nothing.
 type dataDir struct {
-	path string
-	id   identity // what is in the file may be ahead of it: see setAnew
+	path  string
+	since session.Time // identity.Since as it was found; idle.Ever for a new id
+	id    identity     // what is in the file may be ahead of it: see setAnew
 
 	mu   sync.Mutex // around the file
 	over bool       // the last word has been written: this id is no member any more
@@ -55,12 +60,12 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 	check := keyCheck(key)
 	fresh := identity{Version: 1, NodeID: uuid.NewString(), KeyCheck: check}
 	if path == "" {
-		return &dataDir{id: fresh}, nil
+		return &dataDir{id: fresh, since: idle.Ever}, nil
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	d := &dataDir{path: path}
+	d := &dataDir{path: path, since: idle.Ever}
 	data, err := os.ReadFile(d.file("node.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		d.id = fresh
@@ -83,7 +88,11 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 	case d.id.Anew:
 		return d, d.empty()
 	}
-	return d, nil
+	d.since, d.id.Since = d.id.Since, 0
+	if d.since == 0 {
+		return d, nil
+	}
+	return d, d.save() // before this node serves: it may be the last thing that this start can write
 }
 
 // empty removes what a former id has left, and then the note of it. A crash in between leaves the note.
@@ -107,6 +116,11 @@ func (d *dataDir) setCluster(id string) error {
 // setAdmitted notes that the cluster has let this node in; it is on disk when this returns.
 func (d *dataDir) setAdmitted() error {
 	return d.note(false, func() { d.id.Admitted = true })
+}
+
+// setSince notes how far back the uses of this node are known; it is on disk when this returns.
+func (d *dataDir) setSince(since session.Time) error {
+	return d.note(false, func() { d.id.Since = since })
 }
 
 // setDismissed notes that an operator took this node out; it is on disk when this returns.

@@ -104,6 +104,44 @@ func TestUsesThatDiedWithTheirNode(t *testing.T) {
 	})
 }
 
+// A node that stops in order has replicated what it knows, and vouches for that when it comes back; one that then
+// crashes has not.
+func TestOrderlyStopIsVouchedForOnce(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		n.SetDelay(0)
+		const timeout = 15 * time.Minute
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.idle = timeout
+		h.startAll()
+		h.user(h.nodes["n1"])
+		name := h.others(h.leader())[0]
+		unused := h.make(h.nodes[name], 1, timeout)
+		h.drain(name)
+		h.start(name)
+		h.ready(name)
+		used := h.make(h.nodes[name], 2, timeout)
+		at(h.nodes[name], unused)
+		_, err := lookup(t, h.nodes[name], key(1), cluster.Quorum)
+		wantErr(t, err, session.ErrSessionIdle)
+
+		if _, err := use(t, h.nodes[name], key(2), cluster.Quorum); err != nil {
+			t.Fatal(err)
+		}
+		again := h.make(h.nodes[name], 3, timeout)
+		time.Sleep(30 * time.Second)
+		if _, err := use(t, h.nodes[name], key(3), cluster.Quorum); err != nil { // too soon to be replicated
+			t.Fatal(err)
+		}
+		h.crash(name)
+		h.start(name)
+		h.ready(name)
+		at(h.nodes[name], max(used, again.Add(29*time.Second)))
+		if _, err := use(t, h.nodes[name], key(3), cluster.Quorum); err != nil {
+			t.Fatalf("an active user is logged out: %v", err)
+		}
+	})
+}
+
 // ahead is a machine whose wall clock is wrong.
 func ahead(by time.Duration) option {
 	return func(c *cluster.Config) {
@@ -238,7 +276,6 @@ func (d *days) disturb() {
 		h.operate(func(ctx context.Context) error { return d.node().TransferLeadership(ctx, name) })
 	case 1:
 		h.drain(name)
-		d.loss = d.node().Now() // it has forgotten nothing, but can't say so
 		h.start(name)
 	case 2:
 		time.Sleep(2 * session.TouchSlack) // what is younger may be lost, and is no promise

@@ -47,8 +47,9 @@
 // Complete means: everybody in the configuration or in the roster has answered; no node was lost since rep (LostAt, with
 // δ for the difference of clocks; read after the list of nodes, so that one which goes in between is in either); nobody's
 // since is later than rep. A node counts as lost when it has gone from both lists, so it must go from the roster last.
-// A node that has never served reaches back to ever (Config.Fresh): to add one makes nothing undecided. A restarted one
-// can say nothing about its former life for T, be it that it had flushed.
+// A node that has never served reaches back to ever (Config.Since): to add one makes nothing undecided. One that has
+// stopped in order, with all its uses replicated, goes on from where it was; one that has not can say nothing about its
+// former life.
 //
 // # Why a question can be trusted
 //

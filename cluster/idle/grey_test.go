@@ -126,6 +126,18 @@ func TestRestartedNodeKnowsNothingOfBefore(t *testing.T) {
 	}, instant)
 }
 
+// One that was stopped in order has forgotten nothing.
+func TestOrderlyRestartKeepsTheMemory(t *testing.T) {
+	inLab(t, three, func(t *testing.T, l *lab) {
+		k, _ := l.create()
+		time.Sleep(time.Minute)
+		last := l.use("b", k)
+		l.nodes["b"].stop()
+		l.nodes["b"].start()
+		l.endsAt(last.Add(l.idle), "c", "b", k)
+	}, instant)
+}
+
 // So does a leader that was restarted.
 func TestRestartedLeaderKnowsNothingOfBefore(t *testing.T) {
 	inLab(t, three, func(t *testing.T, l *lab) {

@@ -29,7 +29,7 @@ type Replica interface {
 // Config is what a Keeper needs.
 type Config struct {
 	Self    string        // this node's id
-	Fresh   bool          // no node of this id has served before
+	Since   session.Time  // no use after it that this node has seen is lost: Ever, what Flush has returned, or 0 for not known
 	Idle    time.Duration // idle timeout of the sessions made here; the same on all nodes
 	Clock   *Clock
 	Machine Machine
@@ -41,6 +41,9 @@ type Config struct {
 	Do     Do
 	Logger *slog.Logger
 }
+
+// Ever is the Since of a node under whose id nothing has been served yet.
+const Ever session.Time = 1
 
 // Keeper judges on this node whether sessions are over for idleness, remembers when they were used, and, while this
 // node leads, replicates what all nodes remember and ends what was not used.
@@ -61,9 +64,7 @@ type Keeper struct {
 // New makes a Keeper and registers its requests, and the clock's, with the stream.
 func New(cfg Config) *Keeper {
 	k := &Keeper{cfg: cfg, uses: newUses()}
-	if cfg.Fresh {
-		k.uses.since.Store(1) // reaches back to ever
-	}
+	k.uses.since.Store(int64(cfg.Since))
 	k.sender = newSender(k)
 	k.grey = newRounds(k.askLeader)
 	k.reads.New = func() any { return newReading() }

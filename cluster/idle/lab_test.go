@@ -44,11 +44,12 @@ type proposal struct {
 
 // node is one of the cluster's. A dead one stays in the configuration.
 type node struct {
-	lab    *lab
-	name   string
-	clock  *idle.Clock
-	keeper *idle.Keeper
-	fresh  bool
+	lab     *lab
+	name    string
+	clock   *idle.Clock
+	keeper  *idle.Keeper
+	fresh   bool
+	flushed session.Time // what the last stop in order has returned; 0 after another one
 
 	// guarded by lab.mu
 	up       bool
@@ -148,12 +149,26 @@ func (n *node) start() {
 	l.mu.Unlock()
 	n.clock = idle.NewClock(n.machineClock, idle.WithSource(source))
 	n.keeper = idle.New(idle.Config{
-		Self: n.name, Fresh: n.fresh, Idle: l.idle, Clock: n.clock, Machine: n, Log: n, Peers: n,
+		Self: n.name, Since: n.since(), Idle: l.idle, Clock: n.clock, Machine: n, Log: n, Peers: n,
 		Others: n.others, Do: n.do, Logger: slog.New(slog.DiscardHandler),
 	})
-	n.fresh = false
+	n.fresh, n.flushed = false, 0
 	n.keeper.Open()
 	n.catchUp()
+}
+
+// since is how far back the node's memory reaches when it starts.
+func (n *node) since() session.Time {
+	if n.fresh {
+		return idle.Ever
+	}
+	return n.flushed
+}
+
+// stop stops the node's process in order.
+func (n *node) stop() {
+	n.flushed = n.keeper.Flush(n.lab.t.Context())
+	n.kill()
 }
 
 // kill stops the node's process at once: what it has not sent is lost.

@@ -216,8 +216,9 @@ func (k *Keeper) serveTouch(ctx context.Context, from wire.Peer, body []byte) ([
 }
 
 // Flush replicates everything that this node alone knows of, due or not. It is called when the node has answered its
-// last request. What could not be replicated is forgotten with this node; the log says how much.
-func (k *Keeper) Flush(ctx context.Context) {
+// last request. What could not be replicated is forgotten with this node; the log says how much. It returns how far back
+// all uses of this node are known now, which the next start may go on from (Config.Since); 0 if that is not known.
+func (k *Keeper) Flush(ctx context.Context) (since session.Time) {
 	var batch []session.Use
 	var lost int
 	var lastErr error
@@ -241,7 +242,9 @@ func (k *Keeper) Flush(ctx context.Context) {
 	}
 	if lastErr != nil {
 		k.cfg.Logger.Warn("last uses not replicated: this node takes them with it", "uses", lost, "error", lastErr)
+		return 0
 	}
+	return session.Time(k.uses.since.Load())
 }
 
 // flush delivers one batch of the last flush. A leader may be about to be elected: this node was it, perhaps.
