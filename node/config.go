@@ -37,7 +37,7 @@ type Config struct {
 	Join            []string      `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join."`
 	BootstrapExpect int           `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
 	ReadReplica     bool          `group:"cluster" help:"Hold a copy and answer, but never vote."`
-	Heartbeat       time.Duration `group:"cluster" default:"1s" placeholder:"TIME" help:"A follower that hears nothing from the leader for so long starts an election: the same on every node."`
+	Heartbeat       time.Duration `group:"cluster" default:"500ms" placeholder:"TIME" help:"A follower that hears nothing from the leader for so long starts an election: the same on every node."`
 	RemoveDeadAfter time.Duration `group:"cluster" default:"1h" placeholder:"TIME" help:"The leader removes a node that was dead for so long, if the others are enough without it; 0: never."`
 	ClusterKeyFile  string        `group:"cluster" placeholder:"FILE" help:"The cluster's one secret, as keygen prints it. Without it: a public development key, on loopback only."`
 

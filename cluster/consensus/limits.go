@@ -5,8 +5,8 @@ import "time"
 // Defaults of Config. A heartbeat is sent ten times a HeartbeatTimeout; a follower that hears nothing for one to two
 // of them starts an election.
 const (
-	DefaultHeartbeat = time.Second
-	DefaultElection  = time.Second
+	DefaultHeartbeat = 500 * time.Millisecond
+	DefaultElection  = 500 * time.Millisecond
 	DefaultLease     = 500 * time.Millisecond
 	// DefaultCommit is how long a follower at rest may go without hearing the commit index. The nudge tells it at
 	// once, so this only covers a lost nudge: a shorter time would cost idle CPU and gain nothing.

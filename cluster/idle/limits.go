@@ -50,9 +50,9 @@ const (
 	// ExpireInterval is how often a leader that has found nothing to end looks again.
 	ExpireInterval = time.Second
 	// MaxExpireRate bounds the sessions a second that are asked about in order to end them.
-	MaxExpireRate = 20000
+	MaxExpireRate = 6000
 	// ExpireBatch bounds the sessions of one such question and of one Expire command.
-	ExpireBatch = 256
+	ExpireBatch = 64
 	// ExpiresInFlight bounds these questions that are under way: a node that doesn't answer holds each up for AskTimeout.
 	ExpiresInFlight = 8
 	// OfficeGrace is how long a new leader ends nothing that it could not ask all nodes about: they bring the uses first
