@@ -172,7 +172,7 @@ func (c *Cluster) wireUp() error {
 	if c.cfg.Clocks != nil {
 		clocks = *c.cfg.Clocks
 	}
-	c.clock = idle.NewClock(c.raft.Clock, idle.WithLogger(c.logger), idle.WithSource(clocks))
+	c.clock = idle.NewClock(c.raft.Clock, idle.WithLogger(c.logger), idle.WithSource(clocks), idle.WithVoters(c.others))
 	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known})
 	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
 	c.keeper = idle.New(idle.Config{
@@ -190,7 +190,7 @@ func (c *Cluster) wireUp() error {
 		Admitted: c.data.id.Admitted, OnAdmitted: c.data.setAdmitted, OnDismissed: c.data.setDismissed,
 		Raft: c.raft, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
 		Do: c.Do, OnCluster: c.joined, OnFatal: c.fail, Logger: c.logger,
-		Guards: c.room.own, RemoveAfter: c.cfg.RemoveAfter,
+		Guards: c.room.own, Draining: c.draining.Load, RemoveAfter: c.cfg.RemoveAfter,
 	})
 	return err
 }
@@ -236,7 +236,7 @@ func (c *Cluster) Retire(ctx context.Context) error {
 	if !c.raft.IsLeader() || !c.others() {
 		return nil
 	}
-	if err := c.raft.Transfer(ctx, ""); err != nil {
+	if err := c.roster.Transfer(ctx, ""); err != nil && c.raft.IsLeader() {
 		return fmt.Errorf("hand over the leadership: %w", err)
 	}
 	return nil
@@ -273,7 +273,29 @@ func (c *Cluster) others() bool {
 // ErrOutcomeUnknown the command has not taken effect and will not.
 func (c *Cluster) Do(ctx context.Context, cmd session.Command) (session.Result, error) {
 	result, _, err := c.proposer.Do(ctx, cmd)
+	if !errors.Is(err, session.ErrSessionIdle) {
+		return result, err
+	}
+	// The machine judges by the replicated last use. This node may know of a later one that is still on its way.
+	key, ok := subject(cmd)
+	if !ok || !c.keeper.Replicate(ctx, key) {
+		return result, err
+	}
+	result, _, err = c.proposer.Do(ctx, cmd)
 	return result, err
+}
+
+// subject returns the session that a command changes.
+func subject(cmd session.Command) (session.Key, bool) {
+	switch cmd := cmd.(type) {
+	case *session.Put:
+		return cmd.Key, true
+	case *session.Delete:
+		return cmd.Key, true
+	case *session.Invalidate:
+		return cmd.Key, true
+	}
+	return session.Key{}, false
 }
 
 // Lookup returns the session of a key, as fresh as the level asks for. It is not a use of it: see Use.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/guard"
+	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
 )
 
@@ -65,14 +66,12 @@ func (c *Cluster) known() uint8 {
 }
 
 // mindOffice looks after a leader's fitness for its office until ctx ends. One with a full disk, or that is to be left
-// alone, hands over; where nobody could take the office, or most disks are full, what would store more is refused.
+// alone, hands over to one that is fit. Where nobody is, a full disk refuses what would store more, and so do most disks.
+// It waits for the first answers of the members: before, nobody seems fit.
 func (c *Cluster) mindOffice(ctx context.Context) {
 	for {
-		c.judgeRoom(ctx)
-		if c.draining.Load() && c.others() {
-			if err := c.raft.Transfer(ctx, ""); err != nil {
-				c.logger.Debug("leadership not handed over, will be tried again", "error", err)
-			}
+		if health := c.roster.Health(); len(health) > 0 {
+			c.judgeOffice(ctx, health)
 		}
 		pause := time.NewTimer(guard.CheckInterval)
 		select {
@@ -84,15 +83,14 @@ func (c *Cluster) mindOffice(ctx context.Context) {
 	}
 }
 
-func (c *Cluster) judgeRoom(ctx context.Context) {
+func (c *Cluster) judgeOffice(ctx context.Context, health map[string]roster.Health) {
 	ownDisk, ownMemory := c.room.own()
-	low := !c.roster.Room()
-	if ownDisk && !low {
-		low = !c.handOverForRoom(ctx)
+	stays := true
+	if ownDisk || c.draining.Load() {
+		stays = !c.handOver(ctx)
 	}
-	c.room.diskLow.Store(low)
+	c.room.diskLow.Store(!c.roster.Room() || ownDisk && stays)
 	full := 0
-	health := c.roster.Health()
 	for _, h := range health {
 		if h.Answers && h.MemoryFull {
 			full++
@@ -102,22 +100,13 @@ func (c *Cluster) judgeRoom(ctx context.Context) {
 	c.room.memoryFull.Store(ownMemory || full > len(health)/2)
 }
 
-// handOverForRoom gives the leadership to a voter with room on its disk; false: nobody took it.
-func (c *Cluster) handOverForRoom(ctx context.Context) bool {
-	servers, err := c.raft.Servers()
+// handOver gives the leadership to a voter that is fit for it; false: there is none, or it did not take it.
+func (c *Cluster) handOver(ctx context.Context) bool {
+	err := c.roster.HandOver(ctx, !c.draining.Load())
 	if err != nil {
+		c.logger.Debug("leadership not handed over, will be tried again", "error", err)
 		return false
 	}
-	health := c.roster.Health()
-	for _, s := range servers {
-		if h := health[s.ID]; s.Voter && s.ID != c.id() && h.Answers && !h.DiskLow {
-			c.logger.Warn("the disk of this leader is nearly full: another node is to lead", "to", s.ID)
-			err := c.raft.Transfer(ctx, s.ID)
-			if err == nil || !c.raft.IsLeader() {
-				return true
-			}
-			c.logger.Warn("leadership not handed over, so nothing new is stored", "error", err)
-		}
-	}
-	return false
+	c.logger.Info("leadership handed over", "disk_low", c.room.disk.Low(), "draining", c.draining.Load())
+	return true
 }

@@ -160,14 +160,14 @@ func TestWrongSettings(t *testing.T) {
 		"--heartbeat 0":                                  "--heartbeat: ",
 		"--heartbeat 1":                                  "--heartbeat: ",
 		"--remove-dead-after -1h":                        "--remove-dead-after: -1h0m0s is negative",
-		"--remove-dead-after 9s":                         "--remove-dead-after: 9s: at least 10 times --heartbeat 1s",
+		"--remove-dead-after 4s":                         "--remove-dead-after: 4s: at least 10 times --heartbeat 500ms",
 		"--remove-dead-after 1m --heartbeat 10s":         "--remove-dead-after: ",
 		"--remove-dead-after never":                      "--remove-dead-after: ",
 		"--disk-reserve 0":                               "--disk-reserve: ",
 		"--disk-reserve 1MiB":                            "--disk-reserve: 1MiB: at least 4MiB, or auto",
 		"--disk-reserve lots":                            "--disk-reserve: \"lots\" is not a size",
 		"--disk-reserve -1GB":                            "--disk-reserve: ",
-		"--memory-limit 10MB":                            "--memory-limit: 10MB: at least 32MiB, or auto",
+		"--memory-limit 10MB":                            "--memory-limit: 10MB: at least 128MiB, or auto",
 		"--memory-limit 2G":                              "--memory-limit: ",
 		"--memory-limit 9999999TiB":                      "--memory-limit: ",
 		"--consistency lease":                            "--consistency",
@@ -209,7 +209,7 @@ func TestWrongSettings(t *testing.T) {
 		"--http 127.0.0.1:0 --operator 127.0.0.1:0":                        nil,
 		"--heartbeat 100ms --remove-dead-after 1s":                         nil,
 		"--heartbeat 10s --remove-dead-after 0":                            nil,
-		"--disk-reserve 4MiB --memory-limit 32MiB":                         {"CLOAKROOM_DISK_RESERVE": "nonsense"},
+		"--disk-reserve 4MiB --memory-limit 128MiB":                        {"CLOAKROOM_DISK_RESERVE": "nonsense"},
 		"--disk-reserve AUTO --memory-limit auto":                          nil,
 	} {
 		if _, err := parseServe(t, env, strings.Fields(line)...); err != nil {
@@ -221,18 +221,18 @@ func TestWrongSettings(t *testing.T) {
 // TestGuards holds the settings that guard a node to their defaults, and takes them from where all others come from.
 func TestGuards(t *testing.T) {
 	cfg := DefaultConfig()
-	if cfg.Heartbeat != time.Second || cfg.RemoveDeadAfter != time.Hour || cfg.DiskReserve != 0 || cfg.MemoryLimit != 0 {
+	if cfg.Heartbeat != 500*time.Millisecond || cfg.RemoveDeadAfter != time.Hour || cfg.DiskReserve != 0 || cfg.MemoryLimit != 0 {
 		t.Errorf("defaults: %v, %v, %v, %v", cfg.Heartbeat, cfg.RemoveDeadAfter, cfg.DiskReserve, cfg.MemoryLimit)
 	}
 	file := filepath.Join(t.TempDir(), "node.yaml")
-	if err := os.WriteFile(file, []byte("heartbeat: 500ms\nremove-dead-after: 0\ndisk-reserve: 1073741824\nmemory-limit: 512MiB\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("heartbeat: 700ms\nremove-dead-after: 0\ndisk-reserve: 1073741824\nmemory-limit: 512MiB\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := parseServe(t, map[string]string{"CLOAKROOM_MEMORY_LIMIT": "2GiB"}, "--config", file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Heartbeat != 500*time.Millisecond || cfg.RemoveDeadAfter != 0 || cfg.DiskReserve != gib || cfg.MemoryLimit != 2*gib {
+	if cfg.Heartbeat != 700*time.Millisecond || cfg.RemoveDeadAfter != 0 || cfg.DiskReserve != gib || cfg.MemoryLimit != 2*gib {
 		t.Errorf("%v, %v, %v, %v", cfg.Heartbeat, cfg.RemoveDeadAfter, cfg.DiskReserve, cfg.MemoryLimit)
 	}
 	_, err = parseServe(t, map[string]string{"CLOAKROOM_DISK_RESERVE": "lots"})

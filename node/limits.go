@@ -26,8 +26,8 @@ const (
 
 // The least room that can be configured.
 const (
-	MinDiskReserve = 4 * mib  // the log's tail and a snapshot of nobody need about that
-	MinMemoryLimit = 32 * mib // a node without sessions takes about half of it
+	MinDiskReserve = 4 * mib   // the log's tail and a snapshot of nobody need about that
+	MinMemoryLimit = 128 * mib // a node without sessions takes some 16, and each password hash under way 19 more
 )
 
 // Time limits of starting and stopping.

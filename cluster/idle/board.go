@@ -21,6 +21,7 @@ type board struct {
 	mu     sync.Mutex
 	closed bool
 	posts  map[session.Key]*post // the latest of each session, until it is in the log
+	wait   map[*ticket]bool      // those that are not complete
 	queue  []*post               // those that are not on their way yet
 	done   uint64                // uses in the log so far
 }
@@ -42,9 +43,8 @@ type ticket struct {
 func newBoard(propose func(context.Context, []session.Use) (uint64, error), coalesced *atomic.Uint64) *board {
 	return &board{
 		propose: propose, coalesced: coalesced,
-		// In any second there may be one batch more than the rate.
-		rate: newLimiter(MaxTouchRate - TouchBatch),
-		wake: make(chan struct{}, 1), posts: make(map[session.Key]*post),
+		rate: newLimiter(boardRate),
+		wake: make(chan struct{}, 1), posts: make(map[session.Key]*post), wait: make(map[*ticket]bool),
 	}
 }
 
@@ -77,6 +77,9 @@ func (b *board) post(uses []session.Use, t *ticket) error {
 		return wire.ErrNoLeader
 	case len(b.posts)+len(uses) > MaxBoard:
 		return wire.ErrOverloaded
+	}
+	if t != nil {
+		b.wait[t] = true
 	}
 	for _, u := range uses {
 		p := b.posts[u.Key]
@@ -191,6 +194,7 @@ func (b *board) fly(ctx context.Context, posts []*post, uses []session.Use) {
 		for _, t := range p.tickets {
 			t.index = max(t.index, index)
 			if t.left--; t.left == 0 {
+				delete(b.wait, t)
 				close(t.done)
 			}
 		}
@@ -202,13 +206,8 @@ func (b *board) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	told := make(map[*ticket]bool)
-	for _, p := range b.posts {
-		for _, t := range p.tickets {
-			if t.left > 0 && !told[t] {
-				told[t] = true
-				close(t.done)
-			}
-		}
+	for t := range b.wait { // not by way of the posts: one that a later use has replaced while it was under way is on none
+		close(t.done)
 	}
+	clear(b.wait)
 }

@@ -44,6 +44,7 @@ type Clock struct {
 	machine func() session.Time // the latest stamp applied here
 	source  Source
 	logger  *slog.Logger
+	voters  func() bool // whether there is another voter; nil: if there is another node
 
 	// current is replaced, never changed, and nil while it is being replaced: see read.
 	current atomic.Pointer[reckoning]
@@ -73,6 +74,10 @@ type ClockOption func(*Clock)
 
 // WithSource makes the clock read these clocks instead of the machine's.
 func WithSource(s Source) ClockOption { return func(c *Clock) { c.source = s } }
+
+// WithVoters tells the clock whether there is another voter. A leader that may have stood still goes on when another node
+// has answered, or when no other could have led meanwhile. Without it every other node may have.
+func WithVoters(others func() bool) ClockOption { return func(c *Clock) { c.voters = others } }
 
 // WithLogger makes the clock tell of jumps and cold starts.
 func WithLogger(l *slog.Logger) ClockOption { return func(c *Clock) { c.logger = l } }

@@ -59,10 +59,11 @@ type inquiry struct {
 }
 
 // goOn confirms the estimate of a leader that may have stood still. At least one other must have answered, and be it
-// that it knows nothing: a leader is never the only node in reach, unless there is no other.
+// that it knows nothing: a leader is never the only node in reach, unless there is no other voter.
 func (q *inquiry) goOn(ctx context.Context, log Log) {
 	q.askSilent(ctx)
-	if !log.IsLeader() || q.all > 0 && len(q.silent) == q.all {
+	others := q.all > 0 && (q.clock.voters == nil || q.clock.voters())
+	if !log.IsLeader() || others && len(q.silent) == q.all {
 		return
 	}
 	var behind time.Duration

@@ -12,7 +12,7 @@ import (
 // them is accepted anywhere.
 func TestMassExpiry(t *testing.T) {
 	inLab(t, three, func(t *testing.T, l *lab) {
-		keys := l.populate(60_000)
+		keys := l.populate(4 * idle.MaxExpireRate)
 		made := l.now()
 		l.until(made.Add(l.idle) - 1)
 		if s := l.nodes["a"].keeper.Stats(); s.Expires != 0 || s.ExpiryLag != 0 {
@@ -20,13 +20,13 @@ func TestMassExpiry(t *testing.T) {
 		}
 		l.until(made.Add(l.idle))
 		for i := range 6 {
-			l.refused(three[i%3], keys[len(keys)-1-i*1000], session.ErrSessionIdle)
+			l.refused(three[i%3], keys[len(keys)-1-i*100], session.ErrSessionIdle)
 			time.Sleep(500 * time.Millisecond)
 		}
 		if s := l.nodes["a"].keeper.Stats(); s.ExpiryLag < 2 || s.ExpiryLag > 4 {
 			t.Errorf("the oldest session that is due has been over for %v s", s.ExpiryLag)
 		}
-		time.Sleep(2 * second)
+		time.Sleep(3 * second)
 		l.nodes["a"].Read(func(m *session.Machine) {
 			if live := m.Stats().Sessions; live > 0 {
 				t.Errorf("%d sessions are left", live)

@@ -47,7 +47,10 @@ func (o *office) hear(ctx context.Context, queries []query, lookup bool) (verdic
 		return nil, 0, err
 	}
 	if !lookup {
-		_ = o.board.post(used, nil) // if the board is full: these sessions are asked about again
+		// What does not fit is asked about again. Where many sessions come due at once, uses of now go before.
+		if waiting, _ := o.board.load(); waiting < PaceBacklog/2 {
+			_ = o.board.post(used, nil)
+		}
 	} else if err := o.touchNow(ctx, used); err != nil {
 		return nil, 0, err
 	}
@@ -65,11 +68,11 @@ func (o *office) expireNow(ctx context.Context, cutoff session.Time, keys []sess
 	return nil
 }
 
-// touchNow proposes uses past the board, at its rate.
+// touchNow proposes uses past the board, at a rate of their own. What would take too long is refused at once.
 func (o *office) touchNow(ctx context.Context, uses []session.Use) error {
 	for some := range slices.Chunk(uses, TouchBatch) {
-		if !o.board.rate.wait(ctx, len(some)) {
-			return wire.ErrTimeout
+		if !o.grey.wait(ctx, len(some)) {
+			return wire.ErrOverloaded
 		}
 		if _, err := o.touch(ctx, some); err != nil {
 			return err

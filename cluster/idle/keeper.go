@@ -119,6 +119,9 @@ func (k *Keeper) judge(key session.Key, use, exact bool) (view session.View, ove
 		return session.View{}, false, f.refusal()
 	}
 	now := k.cfg.Clock.Now()
+	if !timed {
+		now = k.cfg.Clock.machine() // a wall clock must end nobody's session
+	}
 	if now >= f.expires {
 		return session.View{}, false, session.ErrSessionInvalid
 	}

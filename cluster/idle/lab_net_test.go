@@ -117,12 +117,10 @@ func (n *node) do(ctx context.Context, cmd session.Command) (session.Result, err
 	if leader != n.name {
 		time.Sleep(delay)
 	}
-	if l.refuse != nil {
-		if err := l.refuse(cmd); err != nil {
-			return session.Result{}, err
-		}
-	}
 	l.count(cmd)
+	if err := l.admit(cmd); err != nil {
+		return session.Result{}, err
+	}
 	at := l.nodes[leader]
 	stamp, synced := at.clock.Stamp()
 	if !synced {
@@ -169,6 +167,15 @@ func (n *node) applyNow(index uint64) (result session.Result) {
 	close(n.moved)
 	n.moved = make(chan struct{})
 	return result
+}
+
+func (l *lab) admit(cmd session.Command) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refuse == nil {
+		return nil
+	}
+	return l.refuse(cmd)
 }
 
 func (l *lab) count(cmd session.Command) {

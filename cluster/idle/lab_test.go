@@ -30,7 +30,7 @@ type lab struct {
 	delay    time.Duration // of a message, one way, and of an entry
 	commit   time.Duration // of an entry on its leader
 	proposed []proposal
-	refuse   func(session.Command) error // of the leader; nil: nothing
+	refuse   func(session.Command) error // of the leader, called with mu held; nil: nothing
 	sessions int
 	touched  map[int64]int // uses proposed, by the second
 	shared   *replica      // of all nodes, to save memory; nil: each has its own

@@ -17,13 +17,17 @@ type limiter struct {
 
 func newLimiter(rate int) *limiter { return &limiter{each: time.Second / time.Duration(rate)} }
 
-// wait returns when n pieces of work may be done; false: ctx ended before.
+// wait returns when n pieces of work may be done; false: ctx ended before, or would.
 func (l *limiter) wait(ctx context.Context, n int) bool {
 	l.mu.Lock()
 	now := time.Now()
 	at := now
 	if l.next.After(now) {
 		at = l.next
+	}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(at) {
+		l.mu.Unlock()
+		return false
 	}
 	l.next = at.Add(time.Duration(n) * l.each)
 	l.mu.Unlock()

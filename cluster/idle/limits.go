@@ -40,6 +40,11 @@ const (
 const (
 	// MaxTouchRate bounds the uses a second that are replicated, those of all nodes together.
 	MaxTouchRate = 5000
+	// GreyTouchRate is the part of it that is kept for the uses of sessions which a lookup had to ask about: neither may
+	// a crowd of those hold up the others, nor the other way round.
+	GreyTouchRate = 750
+	// boardRate is the rest. In any second there may be one batch more.
+	boardRate = MaxTouchRate - GreyTouchRate - TouchBatch
 	// TouchBatch bounds the uses of one Touch command, and so how long applying it holds the machine's lock.
 	TouchBatch = 250
 	// TouchesInFlight bounds the Touch commands of the board that are under way.
@@ -63,10 +68,9 @@ const (
 	// PaceBacklog is the number of waiting uses, on all nodes, from which on touches are too many: half of the time that
 	// one may take.
 	PaceBacklog = MaxTouchRate
-	// paceHigh is the rate of uses above which the log takes no more.
-	paceHigh = (MaxTouchRate - TouchBatch) * 9 / 10
 	// paceLow is the rate of uses below which touches are few enough for a finer pace: one step later they are at 60 %.
-	paceLow = MaxTouchRate * 4 / 10
+	// Above it, a backlog is none of a log that stands still.
+	paceLow = boardRate * 4 / 10
 )
 
 // Limits of questions.

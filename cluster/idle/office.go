@@ -14,6 +14,7 @@ type office struct {
 	*Keeper
 	begun time.Time
 	board *board
+	grey  *limiter // of uses that lookups wait for
 
 	mu       sync.Mutex
 	backlogs map[string]backlog // of each node, as it said last
@@ -27,7 +28,7 @@ type backlog struct {
 
 // Lead does a leader's work until ctx ends: it replicates uses, ends what is over, and sweeps.
 func (k *Keeper) Lead(ctx context.Context) {
-	o := &office{Keeper: k, begun: time.Now(), backlogs: make(map[string]backlog)}
+	o := &office{Keeper: k, begun: time.Now(), grey: newLimiter(GreyTouchRate), backlogs: make(map[string]backlog)}
 	o.board = newBoard(o.touch, &k.stats.coalesced)
 	k.office.Store(o)
 	var work sync.WaitGroup

@@ -47,8 +47,8 @@ func (p *pacer) look(ctx context.Context) {
 		p.settled = now
 	}
 	switch {
-	case now.waiting > PaceBacklog && now.waiting >= last.waiting && now.rate(last) > paceHigh:
-		// The log has taken what it could, and still more is waiting: this is no crowd that has come once.
+	case now.waiting > PaceBacklog && now.waiting >= last.waiting && now.rate(last) > paceLow:
+		// The log takes what it can, and still more is waiting: this is no crowd that has come once, nor a log that stands.
 		p.raise(ctx, pace)
 	case pace.Touch > 0 && few:
 		p.propose(ctx, session.Pace{Touch: p.finer(pace.Touch), Grace: pace.Grace})

@@ -175,7 +175,7 @@ func (l *lab) refusedWhenLed(name string, k session.Key, last session.Time) {
 // For two days sessions are used on random nodes at random intervals. None ends too early, none too late.
 func TestDays(t *testing.T) {
 	span := 48 * time.Hour
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		span = 6 * time.Hour
 	}
 	inLab(t, three, func(t *testing.T, l *lab) {
@@ -210,7 +210,7 @@ func (l *lab) everythingIsForgotten() {
 // The leader changes every few seconds, with a moment without one in between.
 func TestLeadersComeAndGo(t *testing.T) {
 	span := 4 * time.Hour
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		span = time.Hour
 	}
 	inLab(t, three, func(t *testing.T, l *lab) {

@@ -154,7 +154,10 @@ func (s *sender) bring(ctx context.Context, f *flight, backlog int) error {
 			return err
 		}
 	}
-	s.add(k.settleUses(keys)...)
+	if again := k.settleUses(keys); len(again) > 0 {
+		sleep(ctx, FlushPause) // however odd the clocks, this does not spin
+		s.add(again...)
+	}
 	return nil
 }
 
@@ -179,6 +182,18 @@ func (k *Keeper) deliver(ctx context.Context, uses []session.Use, backlog int) e
 	wait, cancel := context.WithTimeout(ctx, ApplyTimeout)
 	defer cancel()
 	return k.cfg.Log.WaitApplied(wait, index)
+}
+
+// Replicate brings the last use of a session that this node knows of into the log, past those that wait; false: there is
+// none that keeps the session alive, or it could not be.
+func (k *Keeper) Replicate(ctx context.Context, key session.Key) bool {
+	_, f := k.read(key)
+	last := k.uses.last(key)
+	if !f.live || last <= f.rep || last.Add(f.idle) <= k.cfg.Clock.Now() {
+		return false
+	}
+	_, err := k.cfg.Do(ctx, &session.Touch{Uses: []session.Use{{Key: key, At: last}}})
+	return err == nil
 }
 
 func (k *Keeper) tellLeader(ctx context.Context, q touchRequest) (index uint64, err error) {

@@ -138,6 +138,36 @@ func TestTouchIsTriedAgain(t *testing.T) {
 	})
 }
 
+// Touches that have to be proposed again count for the rate like any other.
+func TestRepeatedTouchesAreBounded(t *testing.T) {
+	inLab(t, three, func(t *testing.T, l *lab) {
+		keys := l.populate(30_000)
+		time.Sleep(l.granularity())
+		refused := false
+		l.mu.Lock()
+		l.refuse = func(cmd session.Command) error {
+			if _, ok := cmd.(*session.Touch); ok {
+				if refused = !refused; refused {
+					return wire.ErrOverloaded
+				}
+			}
+			return nil
+		}
+		l.mu.Unlock()
+		began := l.now()
+		for i, k := range keys {
+			l.nodes[three[i%3]].keeper.Used(k)
+		}
+		time.Sleep(30 * second)
+		for _, k := range keys {
+			if l.rep("", k) < began {
+				t.Fatal("a use was not replicated")
+			}
+		}
+		l.boundHolds()
+	}, shared, instant)
+}
+
 // A use that its node has handed over counts although the node is dead and the entry not yet in the log.
 func TestBoardIsAsked(t *testing.T) {
 	inLab(t, three, func(t *testing.T, l *lab) {
@@ -274,9 +304,12 @@ func TestFlushGivesUp(t *testing.T) {
 		}
 		l.depose("a")
 		began := time.Now()
-		l.nodes["b"].keeper.Flush(t.Context())
+		since := l.nodes["b"].keeper.Flush(t.Context())
 		if took := time.Since(began); took > idle.FlushPatience+second {
 			t.Errorf("it took %v", took)
+		}
+		if since != 0 {
+			t.Errorf("what is lost is vouched for, since %d", since)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package idle
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,27 @@ func TestUsesAndQuestionsAtOnce(t *testing.T) {
 		if (counted == remembered) != (later[0] == end-1) {
 			t.Fatalf("the use came to %d, the answer was %d", counted, later[0])
 		}
+	}
+}
+
+// The horizon is raised before the table is read: a use that comes while an answer is made knows of the question.
+func TestHorizonIsRaisedFirst(t *testing.T) {
+	u := newUses()
+	k, last := session.Key{1}, session.Key{2}
+	held := u.of(last)
+	held.mu.Lock() // the answer stops here
+	answered := make(chan []session.Time)
+	go func() {
+		_, later := u.tell(2000, []session.Key{k, last})
+		answered <- later
+	}()
+	for limit := time.Now().Add(5 * time.Second); u.horizon.Load() == 0 && time.Now().Before(limit); {
+		runtime.Gosched()
+	}
+	got := u.note(k, 1999, basis{rep: 1000, idle: time.Second, lag: time.Minute, strict: true})
+	held.mu.Unlock()
+	if later := <-answered; got != tooLate || later[0] != 0 {
+		t.Errorf("the use came to %d, the answer was %d", got, later[0])
 	}
 }
 

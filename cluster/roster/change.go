@@ -56,6 +56,8 @@ func (r *Roster) change(ctx context.Context, c change) error {
 			case errors.Is(err, consensus.ErrNotLeader), errors.Is(err, consensus.ErrBusy):
 				begun = true // perhaps: a pin may have been set
 			case errors.Is(err, wire.ErrUnreachable):
+			case begun && (errors.Is(err, wire.ErrNoLeader) || errors.Is(err, wire.ErrTimeout)):
+				return fmt.Errorf("%w: %w", wire.ErrLost, err)
 			default:
 				return err
 			}
@@ -123,11 +125,11 @@ func (r *Roster) carryOut(ctx context.Context, c change) error {
 
 // handOver gives the leadership away. If that is only the beginning of the change, the next leader is to do the rest.
 func (r *Roster) handOver(ctx context.Context, c change) error {
-	to := ""
-	if c.Op == opTransfer {
-		to = c.ID
+	to := c.ID
+	if c.Op != opTransfer || to == "" {
+		to, _ = r.successor()
 	}
-	err := r.cfg.Raft.Transfer(ctx, to)
+	err := r.transfer(ctx, to)
 	switch {
 	case errors.Is(err, consensus.ErrNotLeader), err == nil && c.Op != opTransfer:
 		return consensus.ErrNotLeader
@@ -137,6 +139,35 @@ func (r *Roster) handOver(ctx context.Context, c change) error {
 		return outcome(err)
 	}
 	return fmt.Errorf("%w: %w", ErrNotTransferred, err)
+}
+
+// transfer hands the leadership to a node; "": there is none that is fit.
+func (r *Roster) transfer(ctx context.Context, to string) error {
+	if to == "" {
+		return ErrNotTransferred
+	}
+	return r.cfg.Raft.Transfer(ctx, to)
+}
+
+func (r *Roster) successor() (id string, room bool) {
+	v, err := r.view()
+	if err != nil {
+		return "", false
+	}
+	return v.successor()
+}
+
+// HandOver gives the leadership to the node that is fittest for it, by the last answers of the members. With forRoom only
+// one with room on its disk will do. The error is ErrNotTransferred when there is none, or it did not take it.
+func (r *Roster) HandOver(ctx context.Context, forRoom bool) error {
+	to, room := r.successor()
+	if forRoom && !room {
+		return ErrNotTransferred
+	}
+	if err := r.transfer(ctx, to); err != nil && r.cfg.Raft.IsLeader() {
+		return fmt.Errorf("%w: %w", ErrNotTransferred, err)
+	}
+	return nil
 }
 
 // perform changes a member that is not the leader. The roster comes first: whatever happens then, the leader's loop
@@ -151,11 +182,8 @@ func (r *Roster) perform(ctx context.Context, o op, n node) error {
 		if err := r.pin(ctx, n.id, pin); err != nil || n.voter {
 			return err
 		}
-		if n.steady.IsZero() {
-			r.wake()
-			return nil
-		}
-		return r.cfg.Raft.AddVoter(ctx, n.id, n.id)
+		r.wake() // the loop gives it the vote, when it has kept up for long enough
+		return nil
 	case opDemote:
 		if err := r.pin(ctx, n.id, session.PinNonVoter); err != nil || !n.voter {
 			return err
@@ -203,7 +231,15 @@ func (r *Roster) serveDismiss(_ context.Context, from wire.Peer, _ []byte) ([]by
 		r.cfg.OnFatal(fmt.Errorf("%w: %w", ErrDismissed, err))
 		return nil, err
 	}
-	r.cfg.OnFatal(ErrDismissed)
+	r.group.Go(func() { // later: the operator may have asked this very node, and waits for its answer
+		notice := time.NewTimer(DismissNotice)
+		defer notice.Stop()
+		select {
+		case <-notice.C:
+			r.cfg.OnFatal(ErrDismissed)
+		case <-r.ctx.Done():
+		}
+	})
 	return nil, nil
 }
 

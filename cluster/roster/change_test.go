@@ -38,10 +38,12 @@ func TestPins(t *testing.T) {
 		if err := w.hosts["a"].roster.Promote(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(2 * StabilizeFor)
 		w.expect("pin b 0, voter b")
 		if err := w.hosts["b"].roster.Promote(t.Context(), "r"); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(2 * StabilizeFor)
 		w.expect("pin r 1, voter r")
 		if err := w.hosts["r"].roster.Demote(t.Context(), "r"); err != nil {
 			t.Fatal(err)
@@ -144,6 +146,7 @@ func TestRemoveTellsTheNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.expect("remove d, strike d")
+		time.Sleep(2 * DismissNotice)
 		if told := w.told("d"); told != "on disk, dismissed" {
 			t.Errorf("it was told %q", told)
 		}
@@ -194,6 +197,7 @@ func TestLeaderHandsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.expect("transfer c, remove b, strike b")
+		time.Sleep(2 * DismissNotice)
 		if told := w.told("b"); told != "on disk, dismissed" {
 			t.Errorf("it was told %q", told)
 		}

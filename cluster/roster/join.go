@@ -192,6 +192,19 @@ func (r *Roster) member(id string) (m session.Member) {
 	return m
 }
 
+// nameOf returns a server's name. One that was lost before it announced itself is known to gossip alone.
+func (r *Roster) nameOf(id string) string {
+	if name := r.member(id).Name; name != "" {
+		return name
+	}
+	for _, g := range r.cfg.Gossip.Members() {
+		if g.ID == id {
+			return g.Name
+		}
+	}
+	return ""
+}
+
 // here asks a node whether it is there: gossip's word alone takes no vote away.
 func (r *Roster) here(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, HereTimeout)
@@ -208,7 +221,7 @@ func (r *Roster) replace(ctx context.Context, m session.Member, servers []consen
 		alive[g.ID] = g.State == gossip.StateAlive
 	}
 	for _, s := range servers {
-		if r.member(s.ID).Name != m.Name {
+		if r.nameOf(s.ID) != m.Name {
 			continue
 		}
 		if alive[s.ID] || r.here(ctx, s.ID) {

@@ -67,7 +67,8 @@ func (r *Roster) take(ctx context.Context, step change) error {
 		return err
 	case opTransfer:
 		r.cfg.Logger.Info("an operator has taken this leader's vote: it hands over")
-		return r.cfg.Raft.Transfer(ctx, step.ID)
+		to, _ := r.successor()
+		return r.transfer(ctx, to)
 	case opDemote:
 		log.Info("an operator has taken this member's vote")
 		return r.cfg.Raft.Demote(ctx, step.ID)
@@ -93,6 +94,7 @@ func (r *Roster) view() (view, error) {
 		seen := sights[s.ID]
 		v.nodes = append(v.nodes, node{
 			id: s.ID, self: s.ID == r.cfg.Self.ID, voter: s.Voter, live: seen.Answers, steady: seen.steady, dead: seen.DeadSince,
+			draining: seen.Draining, diskLow: seen.DiskLow, applied: seen.Applied,
 		})
 	}
 	r.cfg.Raft.Read(func(machine *session.Machine) {

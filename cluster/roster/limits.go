@@ -47,6 +47,8 @@ const (
 	MinVoters = 3
 	// ChangeTimeout bounds a change that an operator asks for, the way to the leader and a hand-over included.
 	ChangeTimeout = 15 * time.Second
+	// DismissNotice is how long a node that was removed goes on: whoever removed it may wait for its answer.
+	DismissNotice = 500 * time.Millisecond
 	// ActTimeout bounds what the leader does by itself between two rounds of questions.
 	ActTimeout = 10 * time.Second
 )

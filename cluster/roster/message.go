@@ -48,6 +48,7 @@ type condition struct {
 	Applied    uint64 // index that its machine has applied
 	DiskLow    bool
 	MemoryFull bool
+	Draining   bool
 }
 
 // change is what an operator asks the leader for.

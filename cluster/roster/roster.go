@@ -66,7 +66,9 @@ type Config struct {
 	// OnFatal is called when this node can't go on, such as after its removal.
 	OnFatal func(error)
 	// Guards says whether this node's disk and memory are nearly full. Nil: they never are.
-	Guards      func() (diskLow, memoryFull bool)
+	Guards func() (diskLow, memoryFull bool)
+	// Draining says whether this node is to be left alone. Nil: it never is.
+	Draining    func() bool
 	RemoveAfter time.Duration // a member that has been dead for so long is removed; 0: never
 	Logger      *slog.Logger
 }

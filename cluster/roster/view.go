@@ -17,15 +17,18 @@ type view struct {
 
 // node is one server of the configuration.
 type node struct {
-	id     string
-	self   bool // the leader
-	voter  bool
-	known  bool      // the roster has an entry
-	wanted bool      // it is to vote, by its entry
-	barred bool      // an operator has taken its vote
-	live   bool      // it answered the last question
-	steady time.Time // since when it has kept up; zero: it does not
-	dead   time.Time // since when neither gossip nor the stream has found it; zero: one of them has
+	id       string
+	self     bool // the leader
+	voter    bool
+	known    bool      // the roster has an entry
+	wanted   bool      // it is to vote, by its entry
+	barred   bool      // an operator has taken its vote
+	live     bool      // it answered the last question
+	draining bool      // it is to be left alone
+	diskLow  bool      // it has no room for what is new
+	applied  uint64    // index that its machine has come to
+	steady   time.Time // since when it has kept up; zero: it does not
+	dead     time.Time // since when neither gossip nor the stream has found it; zero: one of them has
 }
 
 // wantsVote reports whether a member is to vote. An operator's decision goes before what the node asks for.
@@ -71,7 +74,7 @@ func (v view) check(c change) error {
 	n, found := v.node(c.ID)
 	switch {
 	case c.Op == opTransfer && c.ID == "":
-		if !slices.ContainsFunc(v.nodes, func(n node) bool { return n.voter && n.live && !n.self }) {
+		if to, _ := v.successor(); to == "" {
 			return ErrNotTransferred
 		}
 		return nil
@@ -128,6 +131,22 @@ func (v view) quorumWithout(n node) bool {
 func (v view) spares() bool {
 	voters, live := v.votes()
 	return live >= majority(voters) && voters-1 >= MinVoters
+}
+
+// successor returns the voter that is to lead instead of this leader: one that answers and is not to be left alone, with
+// room on its disk if any has, and of these the one that has most of the log; "": none. (The library would take one that
+// has died.)
+func (v view) successor() (id string, room bool) {
+	var best node
+	for _, n := range v.nodes {
+		if !n.voter || !n.live || n.draining || n.self {
+			continue
+		}
+		if best.id == "" || best.diskLow && !n.diskLow || best.diskLow == n.diskLow && n.applied > best.applied {
+			best = n
+		}
+	}
+	return best.id, !best.diskLow
 }
 
 // votes counts the voters, and those that live.

@@ -18,6 +18,7 @@ type Health struct {
 	Applied    uint64 // index that its machine has applied
 	DiskLow    bool   // it has no room for what is new
 	MemoryFull bool
+	Draining   bool      // an operator has taken it out of service, or it is stopping
 	Answers    bool      // it answered the last question; if not, the fields above are of its last answer
 	DeadSince  time.Time // neither gossip nor the stream has found it since then; zero: one of them has
 }
@@ -76,6 +77,7 @@ func (s sight) with(now time.Time, commit uint64, l look) sight {
 	}
 	if l.answered {
 		s.Applied, s.DiskLow, s.MemoryFull = l.condition.Applied, l.condition.DiskLow, l.condition.MemoryFull
+		s.Draining = l.condition.Draining
 	}
 	s.steady = since(s.steady, now, s.keepsUp(commit))
 	s.DeadSince = since(s.DeadSince, now, !l.answered && !l.gossiped)
@@ -163,6 +165,9 @@ func (r *Roster) condition() condition {
 	c := condition{Applied: r.cfg.Raft.Applied()}
 	if r.cfg.Guards != nil {
 		c.DiskLow, c.MemoryFull = r.cfg.Guards()
+	}
+	if r.cfg.Draining != nil {
+		c.Draining = r.cfg.Draining()
 	}
 	return c
 }

@@ -62,10 +62,8 @@ func (s step) putMember(c *PutMember) Result {
 }
 
 func (s step) removeMember(c *RemoveMember) Result {
-	if _, ok := s.members[c.ID]; ok {
-		delete(s.members, c.ID)
-		s.lostAt = s.clock
-	}
+	delete(s.members, c.ID)
+	s.lostAt = s.clock // even if it had no entry: it may have served before it got one
 	return Result{}
 }
 

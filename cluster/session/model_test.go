@@ -102,9 +102,7 @@ func (md *model) one(c Command) Result {
 		md.members[m.ID] = m
 		return Result{}
 	case *RemoveMember:
-		if _, ok := md.members[c.ID]; ok {
-			md.lostAt = md.clock
-		}
+		md.lostAt = md.clock
 		delete(md.members, c.ID)
 		return Result{}
 	case *Pace:
