@@ -190,7 +190,7 @@ func TestFrozenLeader(t *testing.T) {
 // Five nodes lose two for good: the two are removed after the delay, so that a third loss is survived as well; and when
 // one of the lost comes back after all, it joins as a new node.
 func TestFiveNodesLoseTwo(t *testing.T) {
-	s := newSuiteOf(t, 5, "--remove-dead-after", "20s")
+	s := newSuiteOf(t, 5, "--remove-dead-after", "8s")
 	s.startAll()
 	cookie := s.cookie(s.nodes[0])
 	s.see(s.nodes[0], "before")
@@ -203,7 +203,7 @@ func TestFiveNodesLoseTwo(t *testing.T) {
 	s.put(s.nodes[0], cookie, "with", "three")
 	s.see(s.nodes[0], "two nodes are lost")
 	s.until("both removed", func() bool { return len(s.members(s.nodes[0])) == 3 })
-	s.see(s.nodes[0], "after --remove-dead-after 20s")
+	s.see(s.nodes[0], "after --remove-dead-after 8s")
 	for _, n := range s.nodes[:3] {
 		s.quote(n, "dead", "removed")
 	}
