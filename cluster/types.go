@@ -28,7 +28,7 @@ var (
 	ErrTimeout        = wire.ErrTimeout
 	ErrOutcomeUnknown = propose.ErrOutcomeUnknown
 	ErrJoining        = &session.Error{Code: "joining", Message: "this node has not joined a cluster yet"}
-	ErrDraining       = &session.Error{Code: "draining", Message: "this node is about to stop"}
+	ErrDraining       = &session.Error{Code: "draining", Message: "this node is out of service, or about to stop: use another one"}
 	ErrCutOff         = &session.Error{Code: "cut-off", Message: "this node does not hear from the others"}
 )
 
