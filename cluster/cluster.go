@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -358,23 +359,17 @@ func (c *Cluster) otherHolders() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{c.id(): true}
 	var ids []string
-	add := func(id string) {
-		if !known[id] {
-			known[id] = true
-			ids = append(ids, id)
-		}
-	}
 	for _, s := range servers {
-		add(s.ID)
+		ids = append(ids, s.ID)
 	}
 	c.raft.Read(func(m *session.Machine) {
 		for _, member := range m.Members() {
-			add(member.ID)
+			ids = append(ids, member.ID)
 		}
 	})
-	return ids, nil
+	slices.Sort(ids)
+	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == c.id() }), nil
 }
 
 func (c *Cluster) id() string { return c.data.id.NodeID }

@@ -90,15 +90,23 @@ func (c *Cluster) takeOffice(ctx context.Context, term uint64) bool {
 				return true
 			}
 		}
-		pause := time.NewTimer(officePause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !sleep(ctx, officePause) {
 			return false
 		}
 	}
 	return false
+}
+
+// sleep waits for so long; false: ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // name gives a new cluster its id. A cluster that has one by now keeps it.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"cloakroom/cluster/guard"
 	"cloakroom/cluster/roster"
@@ -69,16 +68,9 @@ func (c *Cluster) known() uint8 {
 // alone, hands over to one that is fit. Where nobody is, a full disk refuses what would store more, and so do most disks.
 // It waits for the first answers of the members: before, nobody seems fit.
 func (c *Cluster) mindOffice(ctx context.Context) {
-	for {
+	for ok := true; ok; ok = sleep(ctx, guard.CheckInterval) {
 		if health := c.roster.Health(); len(health) > 0 {
 			c.judgeOffice(ctx, health)
-		}
-		pause := time.NewTimer(guard.CheckInterval)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return
 		}
 	}
 }

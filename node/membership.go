@@ -39,18 +39,10 @@ func (*promoteCmd) Help() string {
 
 // Run implements the command promote.
 func (p *promoteCmd) Run(ctx context.Context, a *app) error {
-	c, err := a.client(&p.clientFlags)
+	member, after, err := a.changeVote(ctx, &p.clientFlags, "promote", p.Name)
 	if err != nil {
 		return err
 	}
-	member, err := c.member(ctx, p.Name)
-	if err != nil {
-		return err
-	}
-	if err := c.call(ctx, http.MethodPost, memberPath(member)+"/promote", nil, nil, nil); err != nil {
-		return fmt.Errorf("promote %s: %w", p.Name, err)
-	}
-	after := c.after(ctx)
 	if after.role(member.ID) != "voter" {
 		return a.report(&p.clientFlags, change{
 			Done:   member.label() + " is to be a voter.",
@@ -73,18 +65,10 @@ func (*demoteCmd) Help() string {
 
 // Run implements the command demote.
 func (d *demoteCmd) Run(ctx context.Context, a *app) error {
-	c, err := a.client(&d.clientFlags)
+	member, after, err := a.changeVote(ctx, &d.clientFlags, "demote", d.Name)
 	if err != nil {
 		return err
 	}
-	member, err := c.member(ctx, d.Name)
-	if err != nil {
-		return err
-	}
-	if err := c.call(ctx, http.MethodPost, memberPath(member)+"/demote", nil, nil, nil); err != nil {
-		return fmt.Errorf("demote %s: %w", d.Name, err)
-	}
-	after := c.after(ctx)
 	if after.role(member.ID) != "non-voter" {
 		return a.report(&d.clientFlags, change{
 			Done:   member.label() + " is to be a non-voter.",
@@ -97,6 +81,22 @@ func (d *demoteCmd) Run(ctx context.Context, a *app) error {
 		Next:   after.bears(),
 		Member: member,
 	})
+}
+
+// changeVote promotes or demotes a member, and returns it as it was, and the members as they are now.
+func (a *app) changeVote(ctx context.Context, flags *clientFlags, what, name string) (*memberView, *clusterView, error) {
+	c, err := a.client(flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	member, err := c.member(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.call(ctx, http.MethodPost, memberPath(member)+"/"+what, nil, nil, nil); err != nil {
+		return nil, nil, fmt.Errorf("%s %s: %w", what, name, err)
+	}
+	return member, c.after(ctx), nil
 }
 
 type removeCmd struct {

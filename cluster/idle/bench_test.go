@@ -19,7 +19,7 @@ func alone(tb testing.TB, sessions int) (*idle.Keeper, []session.Key) {
 	l.must("a", &session.Genesis{ClusterID: "c", RealmID: "r", AdminID: "a", ServiceID: "s"})
 	keys := l.populate(sessions)
 	for _, k := range keys {
-		n.keeper.Used(k)
+		n.used(k)
 	}
 	return n.keeper, keys
 }

@@ -126,7 +126,7 @@ func TestFullTable(t *testing.T) {
 		time.Sleep(time.Minute)
 		b := l.nodes["b"].keeper
 		for i := range full {
-			b.Used(crowded(i))
+			l.nodes["b"].used(crowded(i))
 		}
 		if s := b.Stats(); s.Forgotten != 0 {
 			t.Fatalf("stats %+v", s)

@@ -148,9 +148,6 @@ func (k *Keeper) note(key session.Key, at session.Time, f fact, strict bool) not
 	return n
 }
 
-// Used remembers that a session is used now, as a lookup at level local does. If it is over, it stays so.
-func (k *Keeper) Used(key session.Key) { _, _, _ = k.judge(key, true, false) }
-
 // LastUse returns the latest use that this node knows of.
 func (k *Keeper) LastUse(s *session.Session) session.Time {
 	return max(s.LastUse, k.uses.last(s.Key))

@@ -115,6 +115,14 @@ func (l *lab) lookup(name string, k session.Key, use bool) (session.View, error)
 	return n.keeper.Lookup(ctx, k, use, true)
 }
 
+// used is a use at level local.
+func (n *node) used(k session.Key) {
+	n.lab.t.Helper()
+	if _, err := n.keeper.Lookup(n.lab.t.Context(), k, true, false); err != nil {
+		n.lab.t.Fatalf("use of %s: %v", k, err)
+	}
+}
+
 // use uses a session, and returns when.
 func (l *lab) use(name string, k session.Key) session.Time {
 	l.t.Helper()

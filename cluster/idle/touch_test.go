@@ -94,7 +94,7 @@ func TestUsesWaitForALeader(t *testing.T) {
 		l.depose("a")
 		b := l.nodes["b"].keeper
 		for _, k := range keys {
-			b.Used(k)
+			l.nodes["b"].used(k)
 		}
 		last := l.now()
 		time.Sleep(10 * time.Second)
@@ -156,7 +156,7 @@ func TestRepeatedTouchesAreBounded(t *testing.T) {
 		l.mu.Unlock()
 		began := l.now()
 		for i, k := range keys {
-			l.nodes[three[i%3]].keeper.Used(k)
+			l.nodes[three[i%3]].used(k)
 		}
 		time.Sleep(30 * second)
 		for _, k := range keys {
