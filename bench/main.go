@@ -1,6 +1,6 @@
-// Command bench owns the figures that are quoted of the product: it puts load on running nodes, compares a cluster
-// with its peers side by side, and measures what a lost leader costs and how easily one is lost. It knows the product
-// over HTTP only.
+// Command bench owns the figures that are quoted of the product: it measures a cluster beside its peers, scenario by
+// scenario, holds the figures against the targets, and writes a report; it also puts load on running nodes. It knows the
+// product over HTTP only.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -24,14 +25,12 @@ const (
 
 // cli is the command line.
 type cli struct {
-	Lookup    lookupCmd    `cmd:"" help:"Look up random sessions on running nodes."`
-	Put       putCmd       `cmd:"" help:"Overwrite an attribute of random sessions on running nodes."`
-	Create    createCmd    `cmd:"" help:"Make sessions on running nodes."`
-	Compare   compareCmd   `cmd:"" help:"Measure a three-node cluster of this tree beside its peers, round by round."`
-	Failover  failoverCmd  `cmd:"" help:"Kill the leader of a three-node cluster of this tree under load, and measure the gap."`
-	Elections electionsCmd `cmd:"" help:"Count the elections of a three-node cluster of this tree on a machine that is far too busy, for several heartbeat times, and measure the gap when its leader is killed."`
-	Hog       hogCmd       `cmd:"" help:"Keep one processor busy: the busy processes of elections."`
-	Bare      bareCmd      `cmd:"" help:"Serve a bare fasthttp handler: the peer fasthttp of compare."`
+	All    allCmd    `cmd:"" default:"withargs" help:"Measure everything, beside the peers, and write a report (what happens without a command)."`
+	Lookup lookupCmd `cmd:"" help:"Look up random sessions on running nodes."`
+	Put    putCmd    `cmd:"" help:"Overwrite an attribute of random sessions on running nodes."`
+	Create createCmd `cmd:"" help:"Make sessions on running nodes."`
+	Hog    hogCmd    `cmd:"" hidden:"" help:"Keep one processor busy: the busy processes of scenario elections."`
+	Bare   bareCmd   `cmd:"" help:"Serve a bare fasthttp handler: the peer fasthttp."`
 }
 
 // app is what the commands need of the process.
@@ -60,7 +59,8 @@ func main() {
 func (a *app) run(ctx context.Context, args []string) int {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("bench"), kong.UsageOnError(), kong.Writers(a.stdout, a.stderr),
-		kong.Description("Load generator and comparisons. Results go to standard output, progress to standard error."))
+		kong.Vars{"scenarios": "There are " + strings.Join(scenarioNames(), ", ") + "."},
+		kong.Description("Measures a cluster of this tree, or a running one, beside its peers. Results go to standard output, progress to standard error."))
 	if err != nil {
 		panic("BUG: command line: " + err.Error())
 	}

@@ -1,102 +1,107 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"maps"
 	"slices"
-
-	"cloakroom/bench/load"
+	"time"
 )
 
-// report is the result of one run as JSON. Latencies are in microseconds.
+// report is everything that a run has found out: what is printed, the JSON and the page are made of nothing else.
 type report struct {
-	What          string                  `json:"what"`
-	Connections   int                     `json:"connections"`
-	Rate          float64                 `json:"rate"` // 0: closed loop
-	Seconds       float64                 `json:"seconds"`
-	Good          int64                   `json:"good"`
-	Failed        int64                   `json:"failed"`
-	Unsent        int64                   `json:"unsent"`
-	PerSecond     float64                 `json:"perSecond"`
-	CutShort      bool                    `json:"cutShort"`
-	Latency       load.Percentiles        `json:"latencyMicroseconds"`
-	FailedLatency load.Percentiles        `json:"failedLatencyMicroseconds"`
-	GeneratorLate load.Percentiles        `json:"generatorLateMicroseconds"`
-	Failures      map[string]load.Failure `json:"failures"`
+	Date     time.Time `json:"date"`
+	Took     string    `json:"took"`
+	Machine  machine   `json:"machine"`
+	Settings settings  `json:"settings"`
+	Notes    []note    `json:"notes"`   // of those who took part
+	LeftOut  []note    `json:"leftOut"` // programs and scenarios, and why
+	Failed   []note    `json:"failed"`  // scenarios that broke off, and why
+	Goals    []verdict `json:"goals"`
+	Tables   []*table  `json:"tables"`
 }
 
-func newReport(r *nodeRun, res *load.Result) *report {
-	return &report{
-		What: r.what, Connections: r.load.Connections, Rate: r.load.Rate,
-		Seconds: res.Elapsed.Seconds(), Good: res.Good, Failed: res.Failed, Unsent: res.Unsent,
-		PerSecond: res.PerSecond(), CutShort: res.CutShort,
-		Latency: load.PercentilesOf(res.Latency), FailedLatency: load.PercentilesOf(res.FailedLatency),
-		GeneratorLate: load.PercentilesOf(res.Late), Failures: res.Failures,
-	}
+// note is what a reader must know of one of those who are measured.
+type note struct {
+	Of   string `json:"of"`
+	Text string `json:"text"`
 }
 
-func (a *app) report(r *nodeRun, res *load.Result) error {
-	rep := newReport(r, res)
-	if r.output.JSON {
-		return writeJSON(a.stdout, rep)
-	}
-	p := &printer{w: a.stdout}
-	p.linef("%s: %s, %d connections, %d sessions", r.what, r.load.loop(), r.load.Connections, r.nodes.Sessions)
-	p.linef("  good      %d in %.1f s: %.0f a second", rep.Good, rep.Seconds, rep.PerSecond)
-	p.linef("  failed    %d", rep.Failed)
-	for _, label := range slices.Sorted(maps.Keys(rep.Failures)) {
-		f := rep.Failures[label]
-		p.linef("    %-10s %d, the first: %s", label, f.Count, f.Example)
-	}
-	if rep.Good > 0 {
-		p.linef("  latency   %s", percentiles(rep.Latency))
-	}
-	if rep.Failed > 0 {
-		p.linef("  failures  %s", percentiles(rep.FailedLatency))
-	}
-	if r.load.Rate > 0 {
-		p.linef("  of which this program was late itself: p99 %s, max %s", milliseconds(rep.GeneratorLate.P99), milliseconds(rep.GeneratorLate.Max))
-	} else {
-		p.linef("  (a closed loop asks nothing while the server stands still: quote latencies from --rate)")
-	}
-	return p.err
+// table holds the readings of one scenario, a row for each of those who are measured, in the order of their first reading.
+type table struct {
+	about
+	Rows []*row `json:"rows"`
 }
 
-func percentiles(p load.Percentiles) string {
-	return fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s",
-		milliseconds(p.P50), milliseconds(p.P90), milliseconds(p.P99), milliseconds(p.P999), milliseconds(p.Max))
+// row holds one's readings, one a round.
+type row struct {
+	Who      string    `json:"who"`
+	X        float64   `json:"x,omitempty"`
+	Readings []reading `json:"readings"`
 }
 
-// milliseconds prints microseconds as milliseconds with three significant digits or so.
-func milliseconds(us float64) string {
-	switch {
-	case us < 10_000:
-		return fmt.Sprintf("%.3f ms", us/1000)
-	case us < 100_000:
-		return fmt.Sprintf("%.2f ms", us/1000)
+// begin opens the table of a scenario.
+func (r *report) begin(is about) *table {
+	t := &table{about: is, Rows: []*row{}}
+	r.Tables = append(r.Tables, t)
+	return t
+}
+
+// table returns that of a scenario, nil if there is none.
+func (r *report) table(name string) *table {
+	i := slices.IndexFunc(r.Tables, func(t *table) bool { return t.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return fmt.Sprintf("%.0f ms", us/1000)
+	return r.Tables[i]
 }
 
-// printer writes lines and keeps the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) linef(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+// add adds the reading of one round.
+func (t *table) add(s sample) {
+	r := t.row(s.Who, s.X)
+	if r == nil {
+		r = &row{Who: s.Who, X: s.X}
+		t.Rows = append(t.Rows, r)
 	}
+	r.Readings = append(r.Readings, s.reading)
 }
 
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("print result: %w", err)
+func (t *table) row(who string, x float64) *row {
+	i := slices.IndexFunc(t.Rows, func(r *row) bool { return r.Who == who && r.X == x })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return t.Rows[i]
+}
+
+// figures returns the names of what the table's readings have of what is printed.
+func (t *table) figures() []string {
+	var names []string
+	for _, name := range t.Main {
+		if slices.ContainsFunc(t.Rows, func(r *row) bool { return r.values(name) != nil }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// values returns a figure round by round; nil unless each round has it.
+func (r *row) values(name string) []float64 {
+	var values []float64
+	for _, one := range r.Readings {
+		v, known := one.Figures[name]
+		if !known {
+			return nil
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+func (r *row) label() string { return sample{Who: r.Who, X: r.X}.label() }
+
+// cell prints a figure of a row.
+func (r *row) cell(name string) string {
+	values := r.values(name)
+	if values == nil {
+		return "–"
+	}
+	return spreadOf(values).String()
 }

@@ -16,7 +16,7 @@ type lookupCmd struct {
 	loadFlags   `embed:""`
 	outputFlags `embed:""`
 	Route       string `default:"verify" enum:"verify,session" placeholder:"ROUTE" help:"verify: GET /auth/verify, as a proxy asks; session: GET /api/session, as an application does (${default})."`
-	Consistency string `default:"" enum:",local,quorum" placeholder:"LEVEL" help:"Level to ask for by header: local or quorum (default: none). With --route session only, as forward auth keeps to the nodes' level."`
+	Consistency string `default:"" enum:",lease,local,quorum" placeholder:"LEVEL" help:"Level to ask for by header: lease, local or quorum (default: none). With --route session only, as forward auth keeps to the nodes' level."`
 }
 
 // Validate is called by the command line's parser.

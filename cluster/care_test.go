@@ -3,7 +3,10 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,6 +174,21 @@ func (h *harness) operate(fn func(ctx context.Context) error) {
 	}
 }
 
+// handOver has a node ask for the transfer, as often as an operator who is told to try again: a voter that was to take
+// the leadership and was not elected stays a candidate for a while, and such a one does not hear raft's request.
+func (h *harness) handOver(at, to string) {
+	h.t.Helper()
+	h.operate(func(ctx context.Context) error {
+		for {
+			err := h.nodes[at].TransferLeadership(ctx, to)
+			if !errors.Is(err, roster.ErrNotTransferred) || ctx.Err() != nil {
+				return err
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 // A leader whose vote is taken, or who is removed, hands over first, whichever node is asked.
 func TestLeaderIsDemotedAndRemoved(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
@@ -218,6 +236,32 @@ func TestTransferAndDrain(t *testing.T) {
 	})
 }
 
+// An operator sends the leadership from a node that is taken out of service meanwhile, and then hands it over by itself:
+// one waits for the other, and they do not undo each other.
+func TestHandOversTakeTurns(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		leads := func() bool { return h.nodes["n3"].Stats().IsLeader }
+		n.SetDelay(100 * time.Millisecond) // a hand-over takes longer than the next look at the own fitness
+		for range 10 {
+			h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, false) })
+			h.until("n3 leads", func() bool {
+				// With so late messages its election may come to nothing, and another one be quicker with the next.
+				h.handOver("n3", "n3")
+				time.Sleep(10 * time.Second)
+				return leads()
+			})
+			var group sync.WaitGroup
+			group.Go(func() { h.handOver("n3", "n1") })
+			h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, true) })
+			group.Wait()
+			h.until("n3 leads no more", func() bool { return !leads() })
+			h.do(h.nodes["n3"], &session.Tick{})
+		}
+	})
+}
+
 // What one member does not know is not proposed.
 func TestCommandsWaitForTheLastUpgrade(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
@@ -239,6 +283,84 @@ func TestCommandsWaitForTheLastUpgrade(t *testing.T) {
 	})
 }
 
+// A member that is lost is missing for as long as it is a member, and no longer.
+func TestMissingMembers(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		missing := func(want int) func() bool {
+			return func() bool { return h.nodes["n1"].Stats().MembersMissing == want }
+		}
+		h.until("nobody is missing", missing(0))
+		h.crash("n3")
+		h.until("n3 is missing", missing(1))
+		time.Sleep(12 * time.Minute)
+		if s := h.nodes["n1"].Stats(); s.MembersMissing != 1 || s.GossipFailed != 0 {
+			t.Errorf("later %d are missing, and gossip knows %d as failed", s.MembersMissing, s.GossipFailed)
+		}
+		h.start("n3")
+		h.ready("n3")
+		h.until("n3 is there again", missing(0))
+		h.drain("n3")
+		h.until("n3 is stopped", missing(1))
+		h.operate(func(ctx context.Context) error { return h.nodes["n1"].Remove(ctx, "n3") })
+		h.until("n3 is no member", missing(0))
+	})
+}
+
+// Who has no leader says once what that means and who is missing, and once that it is over. An election is no such case.
+func TestNoLeaderIsSaidOnce(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		var lines lineBuffer
+		listening := func(c *cluster.Config) { c.Logger = slog.New(slog.NewTextHandler(&lines, nil)) }
+		h.start("n1", listening)
+		time.Sleep(time.Minute) // it belongs to no cluster yet
+		h.start("n2")
+		h.start("n3")
+		h.ready("n1", "n2", "n3")
+		h.handOver("n1", "n2")
+		h.crash("n2")
+		h.until("another leader", func() bool { s := h.nodes["n1"].Stats(); return s.LeaderID != "" && s.Leader != "n2" })
+		h.start("n2")
+		h.ready("n2")
+		const no, again = "no leader is known", "there is a leader again"
+		if got := lines.all(); strings.Contains(got, no) || strings.Contains(got, again) {
+			t.Errorf("without need:\n%s", got)
+		}
+		h.crash("n2")
+		h.crash("n3")
+		time.Sleep(time.Minute)
+		if got := lines.all(); strings.Count(got, no) != 1 || !strings.Contains(got, " voters=3 needed=2 alive=n1 missing=n2,n3") {
+			t.Errorf("with one of three:\n%s", got)
+		}
+		h.start("n3")
+		h.ready("n3")
+		h.until("n1 says that it is over", func() bool { return strings.Contains(lines.all(), again) })
+		if got := lines.all(); strings.Count(got, no) != 1 || strings.Count(got, again) != 1 {
+			t.Errorf("with two of three:\n%s", got)
+		}
+	})
+}
+
+// lineBuffer is a log.
+type lineBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lineBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(line)
+}
+
+func (b *lineBuffer) all() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 // A leader without room on its disk hands over to a node that has some.
 func TestFullDiskCostsTheLeadership(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {
@@ -250,6 +372,13 @@ func TestFullDiskCostsTheLeadership(t *testing.T) {
 		h.until("n1 does not lead", func() bool { return !h.nodes["n1"].Stats().IsLeader })
 		h.user(h.nodes["n1"])
 		h.create(h.nodes["n1"], key(1))
+		h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, true) })
+		for _, m := range h.nodes["n2"].Members(t.Context()) {
+			if m.DiskLow != (m.Name == "n1") || m.Draining != (m.Name == "n3") || m.AppliedIndex == 0 {
+				t.Errorf("n2 shows %+v", m)
+			}
+		}
+		h.operate(func(ctx context.Context) error { return h.nodes["n3"].SetDraining(ctx, false) })
 		h.operate(func(ctx context.Context) error { return h.nodes["n1"].TransferLeadership(ctx, "n1") })
 		h.until("n1 does not lead", func() bool { return !h.nodes["n1"].Stats().IsLeader && h.nodes["n1"].Stats().LeaderID != "" })
 		h.create(h.nodes["n1"], key(2))
@@ -285,6 +414,11 @@ func TestNoRoom(t *testing.T) {
 				for _, name := range h.names {
 					_, err := do(t, h.nodes[name], h.login(h.nodes[name], key(3)))
 					wantErr(t, err, c.want)
+					for _, m := range h.nodes[name].Members(t.Context()) {
+						if m.DiskLow != errors.Is(c.want, guard.ErrDiskLow) || m.MemoryFull != errors.Is(c.want, guard.ErrLimitMemory) || m.AppliedIndex == 0 {
+							t.Errorf("%s shows %+v", name, m)
+						}
+					}
 					if _, err := lookup(t, h.nodes[name], key(1), cluster.Quorum); err != nil {
 						t.Fatalf("lookup on %s: %v", name, err)
 					}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"cloakroom/cluster/roster"
@@ -57,26 +58,21 @@ func (c *Cluster) change(ctx context.Context, nameOrID string, change func(conte
 
 // memberID returns the id of the one member that has it, or the name. A node that lags may not know of the member yet.
 func (c *Cluster) memberID(ctx context.Context, nameOrID string) (string, error) {
-	if err := c.reader.Establish(ctx, Quorum); err != nil {
-		return "", err
-	}
-	servers, err := c.raft.Servers()
-	if err != nil {
-		return "", err
-	}
 	var found []string
-	for _, s := range servers {
-		if s.ID == nameOrID {
-			return s.ID, nil
-		}
-	}
-	c.raft.Read(func(m *session.Machine) {
-		for _, s := range servers {
-			if member, ok := m.Member(s.ID); ok && member.Name == nameOrID {
-				found = append(found, s.ID)
+	err := c.Read(ctx, Quorum, func(m *session.Machine) {
+		found = found[:0]
+		for _, id := range c.servers() {
+			if member, ok := m.Member(id); id == nameOrID || ok && member.Name == nameOrID {
+				found = append(found, id)
 			}
 		}
 	})
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(found, nameOrID) {
+		return nameOrID, nil
+	}
 	switch len(found) {
 	case 0:
 		return "", roster.ErrMemberNotFound

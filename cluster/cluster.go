@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -17,6 +18,8 @@ import (
 	"cloakroom/cluster/propose"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
+	"cloakroom/cluster/tries"
 	"cloakroom/cluster/wire"
 )
 
@@ -30,19 +33,31 @@ type Cluster struct {
 	data   *dataDir
 	dial   dialer
 
+	unwatch func() // the ring of keys
+
 	wire     *wire.Transport
 	raft     *consensus.Node
 	gossip   *gossip.Gossip
 	clock    *idle.Clock
 	proposer *propose.Proposer
 	reader   *lookup.Reader
+	leases   atomic.Pointer[lookup.Reader] // reader, for the hooks of raft, which is there before it
 	keeper   *idle.Keeper
 	roster   *roster.Roster
+	counters *tries.Table
+	tries    *tries.Tries
 	room     room
+	changes  changes
 
 	draining atomic.Bool
-	removed  atomic.Bool // under its present id it is no member any more
+	cutOff   atomic.Bool   // lookups are answered at level local
+	lost     chan struct{} // capacity 1: a leader is to be looked for
+	current  atomic.Bool   // since the start this node was as far as the leader, once
+	removed  atomic.Bool   // under its present id it is no member any more
+	leading  atomic.Bool   // this node has taken office, and not lost it as far as it knows
 	fatal    sync.Once
+
+	leaderless atomic.Pointer[time.Time] // since when this node knows of no leader; nil: it knows of one
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -60,16 +75,38 @@ func Open(cfg Config) (*Cluster, error) {
 	if cfg.Network == nil {
 		cfg.Network = wire.TCP{}
 	}
-	data, err := openDataDir(cfg.DataDir, cfg.Key)
+	if err := cfg.completeKeys(); err != nil {
+		return nil, err
+	}
+	if cfg.DataDir != "" {
+		if err := storage.Tighten(cfg.DataDir, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("data directory: %w", err)
+		}
+	}
+	data, err := openDataDir(cfg.DataDir, cfg.Keys)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{cfg: cfg, data: data, logger: cfg.Logger.With("node", cfg.Name)}
+	c := &Cluster{cfg: cfg, data: data, logger: cfg.Logger.With("node", cfg.Name), lost: make(chan struct{}, 1), counters: tries.NewTable()}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if err := c.open(); err != nil {
+	c.unwatch = cfg.Keys.Watch(c.noteKey)
+	if err := errors.Join(c.noteKey(), c.tellOrigin(), c.open()); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
+}
+
+// tellOrigin says where a restored or recovered state comes from: once, or twice if the node ends in between.
+func (c *Cluster) tellOrigin() error {
+	origin := c.data.id.Origin
+	if origin == nil {
+		return nil
+	}
+	c.logger.Warn("this cluster has the state of another one", "cluster", c.data.id.ClusterID, "origin", origin.String())
+	if c.cfg.OnOrigin != nil {
+		c.cfg.OnOrigin(c.data.id.ClusterID, *origin)
+	}
+	return c.data.setTold()
 }
 
 func (c *Cluster) open() error {
@@ -92,12 +129,16 @@ func (c *Cluster) open() error {
 	c.reader.Open()
 	c.keeper.Open()
 	c.roster.Open()
+	c.tries.Open()
 	c.group.Go(c.leadWhenElected)
+	c.group.Go(c.findLeader)
+	c.group.Go(c.mindLeader)
+	c.resealData()
 	return nil
 }
 
 func (c *Cluster) openWire() error {
-	if err := wire.CheckBind(c.cfg.Key, c.cfg.Peer); err != nil {
+	if err := c.cfg.Keys.CheckBind(c.cfg.Peer); err != nil {
 		return fmt.Errorf("peer port: %w", err)
 	}
 	advertise, err := c.cfg.advertised(c.cfg.Peer)
@@ -105,7 +146,7 @@ func (c *Cluster) openWire() error {
 		return fmt.Errorf("peer port: %w", err)
 	}
 	c.wire, err = wire.Open(wire.Config{
-		NodeID: c.id(), Bind: c.cfg.Peer, Advertise: advertise, Key: c.cfg.Key,
+		NodeID: c.id(), Bind: c.cfg.Peer, Advertise: advertise, Keys: c.cfg.Keys,
 		Network: c.cfg.Network, Logger: c.logger,
 	})
 	if err != nil {
@@ -127,17 +168,28 @@ func (c *Cluster) openRaft() error {
 	}
 	cfg := consensus.Config{
 		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Layer: c.dial.raftLayer(c.id()),
-		Logger: c.logger, OnFatal: c.fail, Heartbeat: c.cfg.Heartbeat, Election: c.cfg.Heartbeat,
+		Logger: c.logger, OnFatal: c.fail, Heartbeat: c.cfg.heartbeat(), Election: c.cfg.heartbeat(),
+		DataKeys: c.cfg.DataKeys, Version: c.cfg.version(),
 	}
+	c.hookLeases(&cfg)
+	c.hookEvents(&cfg)
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
 	}
 	if !c.data.id.Admitted { // otherwise the log was there, and must be
 		cfg.First = first
 	}
+	orderly := !c.data.running()
+	if err := c.data.setRunning(true); err != nil {
+		return err
+	}
 	if c.raft, err = consensus.Open(cfg); err != nil {
+		if orderly { // an earlier program can still take over
+			err = errors.Join(err, c.data.setRunning(false))
+		}
 		return fmt.Errorf("raft: %w", err)
 	}
+	c.room.raft.Store(c.raft)
 	if c.data.id.Admitted && !c.raft.HasState() {
 		return ErrLogLost
 	}
@@ -145,7 +197,7 @@ func (c *Cluster) openRaft() error {
 }
 
 func (c *Cluster) openGossip() error {
-	if err := wire.CheckBind(c.cfg.Key, c.cfg.Gossip); err != nil {
+	if err := c.cfg.Keys.CheckBind(c.cfg.Gossip); err != nil {
 		return fmt.Errorf("gossip port: %w", err)
 	}
 	advertise, err := c.cfg.advertised(c.cfg.Gossip)
@@ -153,13 +205,13 @@ func (c *Cluster) openGossip() error {
 		return fmt.Errorf("gossip port: %w", err)
 	}
 	c.gossip, err = gossip.Open(gossip.Config{
-		NodeID: c.id(), Bind: c.cfg.Gossip, Advertise: advertise, Key: c.cfg.Key.Derive(wire.PurposeGossip),
+		NodeID: c.id(), Bind: c.cfg.Gossip, Advertise: advertise, Keys: c.cfg.Keys,
 		Meta: gossip.Meta{
 			ID: c.id(), Name: c.cfg.Name, ClusterID: c.data.id.ClusterID, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP,
 			Expect: uint8(c.cfg.Expect), HasState: c.raft.HasState(), ReadReplica: c.cfg.ReadReplica,
-			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
+			MinVersion: session.MinVersion, MaxVersion: c.cfg.version(),
 		},
-		Transport: c.cfg.GossipTransport, Seeds: c.cfg.Join, Logger: c.logger,
+		Transport: c.cfg.GossipTransport, Seeds: c.cfg.Join, Logger: c.logger, News: c.counters,
 	})
 	if err != nil {
 		return fmt.Errorf("gossip port: %w", err)
@@ -167,29 +219,36 @@ func (c *Cluster) openGossip() error {
 	return nil
 }
 
-// wireUp makes the parts of floor 3 and hands them what they need of each other.
+// wireUp makes the parts of floor 4 and hands them what they need of each other.
 func (c *Cluster) wireUp() error {
 	clocks := idle.System()
 	if c.cfg.Clocks != nil {
 		clocks = *c.cfg.Clocks
 	}
 	c.clock = idle.NewClock(c.raft.Clock, idle.WithLogger(c.logger), idle.WithSource(clocks), idle.WithVoters(c.others))
-	c.proposer = propose.New(propose.Config{Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known})
-	c.reader = lookup.New(lookup.Config{NodeID: c.id(), Log: c.raft, Peers: c.dial})
+	c.reader = lookup.New(lookup.Config{
+		NodeID: c.id(), Log: c.raft, Peers: c.dial, Lease: c.cfg.leases(), Clock: leaseClock(clocks),
+		Direct: c.direct, Members: c.servers, Logger: c.logger,
+	})
+	c.leases.Store(c.reader)
+	c.proposer = propose.New(propose.Config{
+		Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known, Office: c.reader,
+	})
 	c.keeper = idle.New(idle.Config{
 		Self: c.id(), Since: c.data.since, Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
-		Peers: c.dial, Others: c.otherHolders, Do: c.Do, Logger: c.logger,
+		Peers: c.dial, Others: c.otherHolders, Do: c.Do, Leases: c.reader, Lease: c.cfg.lease(), Logger: c.logger,
 	})
+	c.openTries()
 	c.dial.Handle(kindStatus, c.serveStatus)
 	var err error
 	c.roster, err = roster.New(roster.Config{
 		Self: session.Member{
 			ID: c.id(), Name: c.cfg.Name, Peer: c.wire.Addr(), HTTP: c.cfg.HTTP, ReadReplica: c.cfg.ReadReplica,
-			MinVersion: session.MinVersion, MaxVersion: session.MaxVersion,
+			MinVersion: session.MinVersion, MaxVersion: c.cfg.version(),
 		},
 		Expect: c.cfg.Expect, ClusterID: c.data.id.ClusterID,
 		Admitted: c.data.id.Admitted, OnAdmitted: c.data.setAdmitted, OnDismissed: c.data.setDismissed,
-		Raft: c.raft, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
+		Raft: office{Node: c.raft, reader: c.reader, handing: make(chan struct{}, 1)}, Peers: c.dial, Gossip: c.gossip, Book: c.dial.book, Store: c.data.bootstrapStore(),
 		Do: c.Do, OnCluster: c.joined, OnFatal: c.fail, Logger: c.logger,
 		Guards: c.room.own, Draining: c.draining.Load, RemoveAfter: c.cfg.RemoveAfter,
 	})
@@ -205,7 +264,9 @@ func (c *Cluster) Close() error {
 // close stops whatever has been started, the uppermost first.
 func (c *Cluster) close() error {
 	c.cancel()
+	c.unwatch()
 	if c.roster != nil {
+		c.tries.Close()
 		c.roster.Close()
 		c.keeper.Close()
 		c.group.Wait()
@@ -222,7 +283,11 @@ func (c *Cluster) close() error {
 		errs = append(errs, c.gossip.Close())
 	}
 	if c.raft != nil {
-		errs = append(errs, c.raft.Close())
+		err := c.raft.Close()
+		if err == nil && c.raft.Settled() {
+			err = c.data.setRunning(false)
+		}
+		errs = append(errs, err)
 	}
 	if c.wire != nil {
 		errs = append(errs, c.wire.Close())
@@ -299,49 +364,29 @@ func subject(cmd session.Command) (session.Key, bool) {
 	return session.Key{}, false
 }
 
-// Lookup returns the session of a key, as fresh as the level asks for. It is not a use of it: see Use.
-func (c *Cluster) Lookup(ctx context.Context, key session.Key, level Level) (session.View, error) {
-	return c.lookup(ctx, key, level, false)
+// LastUse returns the latest use of a session that this node knows of, given the replicated one.
+func (c *Cluster) LastUse(key session.Key, replicated session.Time) session.Time {
+	return c.keeper.LastUse(key, replicated)
 }
 
-// Use is Lookup, and counts as a use of the session.
-func (c *Cluster) Use(ctx context.Context, key session.Key, level Level) (session.View, error) {
-	return c.lookup(ctx, key, level, true)
-}
-
-func (c *Cluster) lookup(ctx context.Context, key session.Key, level Level, use bool) (session.View, error) {
-	if err := c.reader.Establish(ctx, level); err != nil {
-		return session.View{}, err
-	}
-	return c.keeper.Lookup(ctx, key, use, level != Local)
-}
-
-// Read runs fn on the machine when it is as fresh as the level asks for. fn must not block or change anything.
-func (c *Cluster) Read(ctx context.Context, level Level, fn func(*session.Machine)) error {
-	if err := c.reader.Establish(ctx, level); err != nil {
-		return err
-	}
-	c.raft.Read(fn)
-	return nil
-}
-
-// LastUse returns the latest use of a session that this node knows of.
-func (c *Cluster) LastUse(s *session.Session) session.Time { return c.keeper.LastUse(s) }
-
-// Now returns cluster time as this node estimates it.
+// Now returns cluster time as this node estimates it. Before it has heard from a leader that may be its own wall clock's,
+// which nothing may rest on: see Time.
 func (c *Cluster) Now() session.Time { return c.clock.Now() }
 
 // Bootstrapper reports whether this node bootstrapped the cluster.
 func (c *Cluster) Bootstrapper() bool { return c.roster.Bootstrapper() }
 
-// Ready says why this node should not be sent requests; nil: it should.
+// Ready says why this node should not be sent requests; nil: it should. One that has lost its leader should for readyGrace.
 func (c *Cluster) Ready() error {
 	switch {
 	case c.draining.Load():
 		return ErrDraining
 	case !c.roster.Placed():
 		return ErrJoining
-	case c.raft.LeaderID() != "" && c.clock.Synced():
+	case c.clock.Synced() && (c.raft.LeaderID() != "" || c.electing()):
+		if !c.current.Load() {
+			return ErrJoining
+		}
 		return nil
 	}
 	for _, m := range c.gossip.Members() {

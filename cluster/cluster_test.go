@@ -210,11 +210,11 @@ func TestLeaderLoss(t *testing.T) {
 			})
 			h.start(leader)
 			h.ready(leader)
-			view, err := lookup(t, h.nodes[leader], key(i), cluster.Quorum)
+			s, err := whole(t, h.nodes[leader], key(i), cluster.Quorum)
 			if err != nil {
 				t.Fatalf("round %d: %v", i, err)
 			}
-			if v, _ := view.Session.Attr("round"); v != fmt.Sprint(i) {
+			if v, _ := s.Attr("round"); v != fmt.Sprint(i) {
 				t.Fatalf("round %d: attribute %q after the return", i, v)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -21,7 +22,7 @@ import (
 )
 
 // ErrForeignData refuses a data directory that was written under another cluster key.
-var ErrForeignData = errors.New("the data directory belongs to another cluster: it was written under another cluster key")
+var ErrForeignData = errors.New("the data directory belongs to another cluster, or the cluster key was exchanged meanwhile: it was written under a cluster key that is not in the file. If it is this cluster's, add the former key to the file as the last line, and take it out when the node has started")
 
 // ErrLogLost refuses a data directory of a member without its log: the node has forgotten what it voted for.
 var ErrLogLost = errors.New("the log of this member is gone: empty the data directory, and the node joins anew under another id")
@@ -37,10 +38,25 @@ type identity struct {
 	// Since is how far back the uses are known that this node has seen: noted by a stop in order, gone while it runs.
 	Since    session.Time `json:"since,omitempty"`
 	KeyCheck string       `json:"keyCheck"` // tells a wrong cluster key at the start, not by failing handshakes
+	// Origin is where the state comes from, until the first start has told of it.
+	Origin *Origin `json:"origin,omitempty"`
 }
 
-// The names in the data directory, besides node.json.
+// The versions of identityFile. A directory is of version 2 while a node runs on it, and stays so when that ends without an
+// order: then log entries that this node has acknowledged, and votes on them, may be in the journal alone. A program from
+// before the journal knows version 1 only, so it refuses what it would misread. After an orderly stop all is where that
+// program looks for it.
 const (
+	identityAtRest  = 1
+	identityRunning = 2
+)
+
+// known reports whether the file is of a version that this program can read.
+func (id identity) known() bool { return id.Version == identityAtRest || id.Version == identityRunning }
+
+// The names in the data directory.
+const (
+	identityFile  = "node.json"
 	raftDir       = "raft"
 	bootstrapFile = "bootstrap.json"
 )
@@ -55,10 +71,11 @@ type dataDir struct {
 	over bool       // the last word has been written: this id is no member any more
 }
 
-// openDataDir makes the directory and the node's id, or reads them.
-func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
-	check := keyCheck(key)
-	fresh := identity{Version: 1, NodeID: uuid.NewString(), KeyCheck: check}
+// openDataDir makes the directory and the node's id, or reads them. A directory that was written under any of the keys is
+// written under the first from then on.
+func openDataDir(path string, keys *wire.KeyRing) (*dataDir, error) {
+	check := keyCheck(keys.First())
+	fresh := identity{Version: identityAtRest, NodeID: uuid.NewString(), KeyCheck: check}
 	if path == "" {
 		return &dataDir{id: fresh, since: idle.Ever}, nil
 	}
@@ -66,7 +83,10 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	d := &dataDir{path: path, since: idle.Ever}
-	data, err := os.ReadFile(d.file("node.json"))
+	if d.has(unfinishedDir) {
+		return nil, ErrUnfinished
+	}
+	data, err := os.ReadFile(d.file(identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		d.id = fresh
 		return d, d.save()
@@ -75,13 +95,16 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 		return nil, fmt.Errorf("read node id: %w", err)
 	}
 	if err := json.Unmarshal(data, &d.id); err != nil {
-		return nil, fmt.Errorf("read node id: %s: %w", d.file("node.json"), err)
+		return nil, fmt.Errorf("read node id: %s: %w", d.file(identityFile), err)
 	}
-	if d.id.Version != 1 || d.id.NodeID == "" {
-		return nil, fmt.Errorf("read node id: %s is not of a version that this program knows", d.file("node.json"))
+	if !d.id.known() || d.id.NodeID == "" {
+		return nil, fmt.Errorf("read node id: %s is not of a version that this program knows", d.file(identityFile))
 	}
+	known := slices.ContainsFunc(keys.Keys(), func(k wire.ClusterKey) bool { return keyCheck(k) == d.id.KeyCheck })
+	former := d.id.KeyCheck != check
+	d.id.KeyCheck = check
 	switch {
-	case d.id.KeyCheck != check:
+	case !known:
 		return nil, ErrForeignData
 	case d.id.Dismissed:
 		return nil, roster.ErrDismissed
@@ -89,7 +112,7 @@ func openDataDir(path string, key wire.ClusterKey) (*dataDir, error) {
 		return d, d.empty()
 	}
 	d.since, d.id.Since = d.id.Since, 0
-	if d.since == 0 {
+	if d.since == 0 && !former {
 		return d, nil
 	}
 	return d, d.save() // before this node serves: it may be the last thing that this start can write
@@ -106,6 +129,12 @@ func (d *dataDir) empty() error {
 	return d.save()
 }
 
+// has reports whether something of that name is there. What can't be looked at is.
+func (d *dataDir) has(name string) bool {
+	_, err := os.Lstat(d.file(name))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // setCluster notes the cluster's id; it is on disk when this returns.
@@ -118,14 +147,45 @@ func (d *dataDir) setAdmitted() error {
 	return d.note(false, func() { d.id.Admitted = true })
 }
 
+// running reports whether the directory is of a node that runs, or that has ended without an order.
+func (d *dataDir) running() bool { return d.id.Version == identityRunning }
+
+// setRunning notes that a log is being written, or that it is written out; it is on disk when this returns.
+func (d *dataDir) setRunning(running bool) error {
+	version := identityAtRest
+	if running {
+		version = identityRunning
+	}
+	if d.id.Version == version {
+		return nil
+	}
+	return d.note(false, func() { d.id.Version = version })
+}
+
 // setSince notes how far back the uses of this node are known; it is on disk when this returns.
 func (d *dataDir) setSince(since session.Time) error {
 	return d.note(false, func() { d.id.Since = since })
 }
 
+// setTold notes that somebody was told where the state comes from; it is on disk when this returns.
+func (d *dataDir) setTold() error {
+	return d.note(false, func() { d.id.Origin = nil })
+}
+
 // setDismissed notes that an operator took this node out; it is on disk when this returns.
 func (d *dataDir) setDismissed() error {
 	return d.note(true, func() { d.id.Dismissed = true })
+}
+
+// setKey notes that the directory belongs to a cluster with that key now; it is on disk when this returns.
+func (d *dataDir) setKey(key wire.ClusterKey) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if check := keyCheck(key); d.id.KeyCheck != check && !d.over {
+		d.id.KeyCheck = check
+		return d.save()
+	}
+	return nil
 }
 
 func (d *dataDir) note(last bool, change func()) error {
@@ -147,7 +207,7 @@ func (d *dataDir) setAnew() error {
 		return nil
 	}
 	d.over = true
-	return d.write(identity{Version: 1, NodeID: uuid.NewString(), ClusterID: d.id.ClusterID, KeyCheck: d.id.KeyCheck, Anew: true})
+	return d.write(identity{Version: identityAtRest, NodeID: uuid.NewString(), ClusterID: d.id.ClusterID, KeyCheck: d.id.KeyCheck, Anew: true})
 }
 
 // save writes the identity of a node that keeps one.
@@ -161,7 +221,7 @@ func (d *dataDir) write(id identity) error {
 	if err != nil {
 		return fmt.Errorf("write node id: %w", err)
 	}
-	if err := roster.WriteFile(d.file("node.json"), data); err != nil {
+	if err := roster.WriteFile(d.file(identityFile), data); err != nil {
 		return fmt.Errorf("write node id: %w", err)
 	}
 	return nil

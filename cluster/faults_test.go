@@ -128,12 +128,12 @@ func (w *workload) read(c *cluster.Cluster) {
 		w.mu.Lock()
 		floor := w.seen
 		w.mu.Unlock()
-		view, err := lookup(w.h.t, c, key(1), cluster.Quorum)
+		s, err := whole(w.h.t, c, key(1), cluster.Quorum)
 		w.mu.Lock()
 		switch {
 		case err == nil:
 			w.answered++
-			text, _ := view.Session.Attr("n")
+			text, _ := s.Attr("n")
 			n, _ := strconv.Atoi(text)
 			if n < floor {
 				w.h.t.Errorf("a read on %s showed %d, after %d had been acknowledged or shown", c.Stats().Name, n, floor)
@@ -166,9 +166,9 @@ func TestRollingRestart(t *testing.T) {
 			h.start(name)
 			h.ready(name)
 		}
-		view, err := lookup(t, h.nodes["n2"], key(1), cluster.Quorum)
-		if err != nil || len(view.Session.Attrs) != 3 {
-			t.Fatalf("after the restarts: %v, %v", view, err)
+		s, err := whole(t, h.nodes["n2"], key(1), cluster.Quorum)
+		if err != nil || len(s.Attrs) != 3 {
+			t.Fatalf("after the restarts: %v, %v", s, err)
 		}
 		h.converged()
 	})

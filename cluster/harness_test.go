@@ -18,6 +18,7 @@ import (
 	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 	"cloakroom/cluster/wire"
 )
 
@@ -29,11 +30,12 @@ type harness struct {
 	dir    string
 	expect int
 	idle   time.Duration // idle timeout; zero: half an hour
+	lease  time.Duration // zero: the default. A longer one makes fewer entries, so that a day goes by faster
 	names  []string
 	tune   func(*consensus.Config)
 	nodes  map[string]*cluster.Cluster
 	host   map[string]string // host that a node runs on
-	stores map[string]*consensus.Stores
+	stores map[string]*storage.Stores
 	ids    map[string]string // a node that comes back under another id has an empty log
 	fatal  chan error
 }
@@ -44,7 +46,7 @@ const patience = 2 * time.Minute
 func newHarness(t *testing.T, n *clustertest.Network, expect int, names ...string) *harness {
 	h := &harness{
 		t: t, net: n, dir: t.TempDir(), expect: expect, names: names,
-		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), stores: make(map[string]*consensus.Stores), ids: make(map[string]string),
+		nodes: make(map[string]*cluster.Cluster), host: make(map[string]string), stores: make(map[string]*storage.Stores), ids: make(map[string]string),
 		fatal: make(chan error, 16),
 	}
 	for _, name := range names {
@@ -76,7 +78,7 @@ func (h *harness) config(name string, options ...option) cluster.Config {
 		Name: name, DataDir: filepath.Join(h.dir, name), Peer: host.Name() + ":7000", Gossip: host.Name() + ":7001",
 		HTTP: host.Name() + ":8080", Join: seeds, Expect: h.expect, Key: testKey(), Idle: 30 * time.Minute,
 		Logger: logger(), OnFatal: func(err error) { h.fatal <- fmt.Errorf("%s: %w", name, err) },
-		Network: host, Tune: func(c *consensus.Config) { h.store(name, c) },
+		Network: host, Lease: h.lease, Tune: func(c *consensus.Config) { h.store(name, c) },
 	}
 	if h.idle > 0 {
 		cfg.Idle = h.idle
@@ -100,7 +102,7 @@ func (h *harness) store(name string, c *consensus.Config) {
 	}
 	former := h.ids[name] != "" && h.ids[name] != c.NodeID
 	if h.stores[name] == nil || former {
-		h.stores[name] = consensus.NewMemoryStores()
+		h.stores[name] = storage.NewMemoryStores()
 	}
 	h.ids[name] = c.NodeID
 	c.Dir, c.Stores = "", h.stores[name]
@@ -176,7 +178,7 @@ func (h *harness) ready(names ...string) {
 	h.t.Helper()
 	h.until("ready "+strings.Join(names, " "), func() bool {
 		for _, name := range names {
-			if h.nodes[name].Ready() != nil {
+			if h.nodes[name].Ready() != nil || h.nodes[name].Stats().LeaderID == "" {
 				return false
 			}
 		}
@@ -302,14 +304,26 @@ func do(t *testing.T, c *cluster.Cluster, cmd session.Command) (session.Result, 
 func lookup(t *testing.T, c *cluster.Cluster, k session.Key, level cluster.Level) (session.View, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return c.Lookup(ctx, k, level)
+	view, _, err := c.Lookup(ctx, k, level)
+	return view, err
+}
+
+// whole is lookup of all there is of a session.
+func whole(t *testing.T, c *cluster.Cluster, k session.Key, level cluster.Level) (*session.Session, error) {
+	if _, err := lookup(t, c, k, level); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	return c.Whole(ctx, k, level)
 }
 
 // use is lookup, and counts as a use.
 func use(t *testing.T, c *cluster.Cluster, k session.Key, level cluster.Level) (session.View, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return c.Use(ctx, k, level)
+	view, _, err := c.Use(ctx, k, level)
+	return view, err
 }
 
 func wantErr(t *testing.T, err, want error) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"cloakroom/cluster/session"
 )
 
-// officePause is the pause before a new leader tries again to prove its term.
+// officePause is the pause before a new leader tries again to name its cluster.
 const officePause = 50 * time.Millisecond
 
 // leadWhenElected does a leader's work while this node is one.
@@ -34,14 +35,18 @@ func (c *Cluster) lead() {
 	defer cancel()
 	term := c.raft.Term()
 	c.clock.Lead(ctx, c.raft, c.otherServers, c.dial)
+	defer c.reader.Deposed()
 	if !c.takeOffice(ctx, term) {
 		return
 	}
 	c.logger.Info("this node leads", "term", term)
+	c.leading.Store(true)
+	defer c.leading.Store(false)
 	var work sync.WaitGroup
 	work.Go(func() { c.keeper.Lead(ctx) })
 	work.Go(func() { c.roster.Lead(ctx) })
 	work.Go(func() { c.mindOffice(ctx) })
+	work.Go(func() { c.modernize(ctx) })
 	for ctx.Err() == nil {
 		changed := c.raft.Changed()
 		if !c.leads(term) {
@@ -59,17 +64,7 @@ func (c *Cluster) lead() {
 
 // otherServers returns the ids of the others in the configuration.
 func (c *Cluster) otherServers() []string {
-	servers, err := c.raft.Servers()
-	if err != nil {
-		return nil
-	}
-	var ids []string
-	for _, s := range servers {
-		if s.ID != c.id() {
-			ids = append(ids, s.ID)
-		}
-	}
-	return ids
+	return slices.DeleteFunc(c.servers(), func(id string) bool { return id == c.id() })
 }
 
 // leads reports whether this node is the leader of the term. The term is read first: an office once lost comes back in
@@ -78,17 +73,15 @@ func (c *Cluster) leads(term uint64) bool {
 	return c.raft.Term() == term && c.raft.IsLeader() && c.raft.Term() == term
 }
 
-// takeOffice proposes a command in the term and waits until it is applied: everything that was acknowledged before is
-// then applied too. A cluster without a name gets one.
+// takeOffice proves the term by a command of its own: everything that was acknowledged before is applied then. A cluster
+// without a name gets one.
 func (c *Cluster) takeOffice(ctx context.Context, term uint64) bool {
+	if !c.reader.Lead(ctx, term) {
+		return false
+	}
 	for c.leads(term) {
-		_, err := c.Do(ctx, &session.Tick{})
-		// The command was applied by way of this leader if it still holds the office of that term.
-		if err == nil && c.leads(term) {
-			c.reader.TookOffice(term)
-			if c.name(ctx) {
-				return true
-			}
+		if c.name(ctx) {
+			return true
 		}
 		if !sleep(ctx, officePause) {
 			return false

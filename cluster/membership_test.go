@@ -18,6 +18,7 @@ import (
 	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 	"cloakroom/cluster/wire"
 )
 
@@ -167,7 +168,7 @@ func TestBootstrapThatWasCutShort(t *testing.T) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		h.stores["n1"] = consensus.NewMemoryStores()
+		h.stores["n1"] = storage.NewMemoryStores()
 		if err := h.stores["n1"].Stable.SetUint64([]byte("CurrentTerm"), 1); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +183,7 @@ func TestLostLogIsRefused(t *testing.T) {
 		h := newHarness(t, n, 1, "n1")
 		h.startAll()
 		h.crash("n1")
-		h.stores["n1"] = consensus.NewMemoryStores()
+		h.stores["n1"] = storage.NewMemoryStores()
 		cfg := h.config("n1")
 		cfg.GossipTransport = n.Host("n1").Memberlist("n1:7001")
 		c, err := cluster.Open(cfg)

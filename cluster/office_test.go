@@ -80,3 +80,94 @@ func TestClockStepOfALoneVoter(t *testing.T) {
 		}
 	})
 }
+
+// In an orderly hand-over writes wait for an election, not until leases run out; and lookups are answered all the while.
+func TestHandOverIsQuick(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		const most = 100 * time.Millisecond
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		h.user(h.nodes["n1"])
+		h.create(h.nodes["n1"], key(1))
+		time.Sleep(5 * time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		var longest [2]atomic.Int64 // write, lookup
+		timed := func(i int, op func() error) {
+			for ctx.Err() == nil {
+				begun := time.Now()
+				if err := op(); err != nil {
+					t.Error(err)
+				}
+				if took := int64(time.Since(begun)); took > longest[i].Load() {
+					longest[i].Store(took)
+				}
+				time.Sleep(3 * time.Millisecond)
+			}
+		}
+		for _, name := range h.names {
+			group.Go(func() {
+				timed(0, func() error {
+					_, err := do(t, h.nodes[name], &session.Put{Key: key(1), Attrs: []session.Attr{{Key: "by", Value: name}}})
+					return err
+				})
+			})
+			group.Go(func() {
+				timed(1, func() error {
+					_, err := use(t, h.nodes[name], key(1), cluster.Lease)
+					return err
+				})
+			})
+		}
+		before := h.nodes["n1"].Stats().Term
+		for range 2 {
+			h.operate(func(ctx context.Context) error { return h.nodes["n1"].TransferLeadership(ctx, "") })
+			time.Sleep(time.Second)
+		}
+		stop()
+		group.Wait()
+		if h.nodes["n1"].Stats().Term < before+2 {
+			t.Error("nothing was handed over")
+		}
+		t.Logf("longest write %v, longest lookup %v", time.Duration(longest[0].Load()), time.Duration(longest[1].Load()))
+		if w := time.Duration(longest[0].Load()); w > most {
+			t.Errorf("a write took %v", w)
+		}
+		if l := time.Duration(longest[1].Load()); l > most {
+			t.Errorf("a lookup took %v", l)
+		}
+	})
+}
+
+// A node that is elected, loses the others before its first tick is committed, and is elected again, takes its office.
+func TestElectedLostElected(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		time.Sleep(10 * time.Second)
+		n.SetDelay(5 * time.Millisecond)
+		first := h.leader()
+		rest := h.others(first)
+		h.crash(first)
+		var who string
+		for who == "" {
+			for _, name := range rest {
+				if h.nodes[name].Stats().IsLeader {
+					who = name
+				}
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		n.Partition([]string{rest[0]}, []string{rest[1]})
+		time.Sleep(3 * time.Second)
+		n.Heal()
+		time.Sleep(30 * time.Second)
+		for _, name := range rest {
+			s := h.nodes[name].Stats()
+			t.Log(name, "leads", s.IsLeader, "term", s.Term, "applied", s.AppliedIndex, "commit", s.CommitIndex, "frozen", s.Lookup.Frozen, "held", s.Lookup.Held)
+		}
+		if _, err := do(t, h.nodes[rest[0]], &session.Tick{}); err != nil {
+			t.Fatal("30 s after the network is whole: ", err)
+		}
+	})
+}

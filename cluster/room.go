@@ -2,8 +2,11 @@ package cluster
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync/atomic"
 
+	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/guard"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
@@ -13,6 +16,7 @@ import (
 type room struct {
 	disk   *guard.Disk
 	memory *guard.Memory
+	raft   atomic.Pointer[consensus.Node] // whose table is in memory; nil: not open yet
 
 	diskLow, memoryFull atomic.Bool // what the leader refuses by
 }
@@ -22,7 +26,7 @@ func (c *Cluster) openRoom() (err error) {
 	if err != nil {
 		return err
 	}
-	c.room.memory = guard.OpenMemory(guard.MemoryConfig{Limit: c.cfg.MemoryLimit, Logger: c.logger})
+	c.room.memory = guard.OpenMemory(guard.MemoryConfig{Limit: c.cfg.MemoryLimit, Logger: c.logger, Slabs: c.room.slabs})
 	return nil
 }
 
@@ -33,6 +37,14 @@ func (r *room) close() {
 	if r.memory != nil {
 		r.memory.Close()
 	}
+}
+
+// slabs is how much of the memory the collector does not know of.
+func (r *room) slabs() int64 {
+	if node := r.raft.Load(); node != nil {
+		return node.Slabs()
+	}
+	return 0
 }
 
 // own is what the leader asks each node for.
@@ -50,10 +62,13 @@ func (c *Cluster) known() uint8 {
 	if err != nil {
 		return session.MinVersion
 	}
-	known := uint8(session.MaxVersion)
+	known := c.cfg.version()
 	c.raft.Read(func(m *session.Machine) {
 		for _, s := range servers {
 			member, found := m.Member(s.ID)
+			if !found && m.Modern() {
+				continue // no older build is let in any more
+			}
 			if !found {
 				known = session.MinVersion
 				return
@@ -77,11 +92,14 @@ func (c *Cluster) mindOffice(ctx context.Context) {
 
 func (c *Cluster) judgeOffice(ctx context.Context, health map[string]roster.Health) {
 	ownDisk, ownMemory := c.room.own()
+	own := health[c.id()] // of the last round of questions, which this one is ahead of
+	own.DiskLow, own.MemoryFull = ownDisk, ownMemory
+	health[c.id()] = own
 	stays := true
 	if ownDisk || c.draining.Load() {
 		stays = !c.handOver(ctx)
 	}
-	c.room.diskLow.Store(!c.roster.Room() || ownDisk && stays)
+	c.decide(&c.room.diskLow, !c.roster.Room() || ownDisk && stays, "disks", health, func(h roster.Health) bool { return h.DiskLow })
 	full := 0
 	for _, h := range health {
 		if h.Answers && h.MemoryFull {
@@ -89,7 +107,32 @@ func (c *Cluster) judgeOffice(ctx context.Context, health map[string]roster.Heal
 		}
 	}
 	// All nodes hold the same sessions. A single small machine must not stop the others.
-	c.room.memoryFull.Store(ownMemory || full > len(health)/2)
+	c.decide(&c.room.memoryFull, ownMemory || full > len(health)/2, "memory", health, func(h roster.Health) bool { return h.MemoryFull })
+}
+
+// decide notes whether the leader refuses what is new, and says so when that changes: users are told by then, and each
+// node's own warning may be hours old.
+func (c *Cluster) decide(refuse *atomic.Bool, now bool, what string, health map[string]roster.Health, short func(roster.Health) bool) {
+	switch {
+	case refuse.Swap(now) == now:
+	case now:
+		c.logger.Warn("nothing new is stored any more in the whole cluster, for want of room", "room", what,
+			"without", c.namesOf(health, short), "silent", c.namesOf(health, func(h roster.Health) bool { return !h.Answers }))
+	default:
+		c.logger.Info("there is room again, and what is new is stored", "room", what)
+	}
+}
+
+// namesOf returns the names of the members that something is so of, in order.
+func (c *Cluster) namesOf(health map[string]roster.Health, so func(roster.Health) bool) string {
+	var names []string
+	for id, h := range health {
+		if so(h) {
+			names = append(names, c.nameOf(id))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
 }
 
 // handOver gives the leadership to a voter that is fit for it; false: there is none, or it did not take it.

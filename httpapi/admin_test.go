@@ -282,10 +282,10 @@ func TestRealms(t *testing.T) {
 }
 
 func TestAdminIsAudited(t *testing.T) {
-	f := newFixture(t)
+	f, out := audited(t)
 	f.send("POST", "/api/users", idCookie(f.create(session.Create{Username: "root"})), jsonBody(`{"username":"bob","password":"eight chars"}`))
-	if logs := f.logs.String(); !strings.Contains(logs, "root@native") || !strings.Contains(logs, "user=bob") || strings.Contains(logs, "eight chars") {
-		t.Errorf("log is %s", logs)
+	if e := out.last(t); e.By != "root@native" || e.User != "bob" || e.Detail != "created" || strings.Contains(out.text()+f.logs.String(), "eight chars") {
+		t.Errorf("audited %+v", e)
 	}
 }
 

@@ -3,16 +3,31 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
-	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/audit"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 	"cloakroom/httpapi/realm"
 )
+
+// bulk makes many sessions in one call.
+type bulk struct {
+	panics  *atomic.Uint64
+	log     *slog.Logger
+	state   *access.State
+	callers *access.Callers
+	logins  *access.Logins
+	diary   *access.Diary
+}
 
 // newSession is one element of the body of POST /api/sessions.
 type newSession struct {
@@ -32,42 +47,45 @@ type madeSession struct {
 
 // createSessions is POST /api/sessions: sessions for users whom the caller, a service, has authenticated itself. The
 // answer has the order of the request. It is 201 when at least one session was made, else the first one's error.
-func (s *Server) createSessions(rc *request) error {
-	p, err := s.authorize(rc, session.RoleService)
+func (b *bulk) createSessions(rc *exchange.Request) error {
+	p, err := b.callers.Authorize(rc, session.RoleService)
 	if err != nil {
 		return err
 	}
 	var body []newSession
-	if err := decodeJSON(rc, &body); err != nil {
+	if err := exchange.DecodeJSON(rc, &body); err != nil {
 		return err
 	}
 	switch {
 	case len(body) == 0:
-		return missingField("an array of at least one session is required")
+		return exchange.MissingField("an array of at least one session is required")
 	case len(body) > maxBulkCreate:
-		return errBulkLimit
+		return exchange.ErrBulkLimit
 	}
-	creates, failures, err := s.prepareCreates(rc, body)
+	e := audit.Event{Name: audit.SessionsMade, Detail: fmt.Sprintf("%d asked for", len(body))}
+	creates, failures, err := b.prepareCreates(rc, body)
 	if err != nil {
+		b.diary.Audit(rc, p, e, err)
 		return err
 	}
-	made := s.createAll(s.context(rc), creates, failures)
-	count := 0
-	for _, one := range made {
+	made := b.createAll(b.state.Context(rc), creates, failures)
+	for i, one := range made { // at most maxBulkCreate lines
 		if one.Token != "" {
-			count++
+			e.Count++
+			b.diary.Audit(rc, p, audit.Event{Name: audit.SessionsMade, Realm: creates[i].Realm, User: creates[i].Username, Handle: one.Handle}, nil)
 		}
 	}
-	if first := failures[0]; count == 0 && first != nil {
+	if first := failures[0]; e.Count == 0 && first != nil {
+		b.diary.Audit(rc, p, e, first)
 		return first
 	}
-	s.audit(rc, p, "sessions made by a service", "asked", len(body), "made", count)
-	return writeJSON(rc, fasthttp.StatusCreated, made)
+	b.diary.Audit(rc, p, e, nil)
+	return exchange.WriteJSON(rc, fasthttp.StatusCreated, made)
 }
 
 // prepareCreates turns the elements of a body into commands, with the revisions of users and realms as they are now.
 // failures holds, at the same places, why there is no command.
-func (s *Server) prepareCreates(rc *request, body []newSession) (creates []*session.Create, failures []error, err error) {
+func (b *bulk) prepareCreates(rc *exchange.Request, body []newSession) (creates []*session.Create, failures []error, err error) {
 	creates, failures = make([]*session.Create, len(body)), make([]error, len(body))
 	for i := range body {
 		if body[i].RealmName == "" {
@@ -80,7 +98,7 @@ func (s *Server) prepareCreates(rc *request, body []newSession) (creates []*sess
 			NoAdmin: true,
 		}
 	}
-	err = s.cluster.Read(s.context(rc), cluster.Quorum, func(m *session.Machine) {
+	err = b.state.Cluster.Read(b.state.Context(rc), access.DecisionLevel, func(m *session.Machine) {
 		for i, create := range creates {
 			failures[i] = resolveUser(m, create, body[i].Username)
 		}
@@ -92,7 +110,7 @@ func (s *Server) prepareCreates(rc *request, body []newSession) (creates []*sess
 // record with their first session, as they do when they log in themselves.
 func resolveUser(m *session.Machine, create *session.Create, username string) error {
 	if username == "" {
-		return missingField("username is required")
+		return exchange.MissingField("username is required")
 	}
 	r, ok := m.RealmByName(create.Realm)
 	if !ok {
@@ -106,7 +124,7 @@ func resolveUser(m *session.Machine, create *session.Create, username string) er
 	case r.Type == realm.TypeNative:
 		return session.ErrUserNotFound
 	default:
-		create.UserID, create.AutoCreate = newID(), true
+		create.UserID, create.AutoCreate = credential.NewID(), true
 	}
 	return nil
 }
@@ -121,14 +139,14 @@ func sortedAttrs(attributes map[string]string) []session.Attr {
 }
 
 // createAll proposes the commands, a bounded number at a time, so that one call can't fill the node's queue.
-func (s *Server) createAll(ctx context.Context, creates []*session.Create, failures []error) []madeSession {
+func (b *bulk) createAll(ctx context.Context, creates []*session.Create, failures []error) []madeSession {
 	made := make([]madeSession, len(creates))
 	places := make(chan int)
 	var workers sync.WaitGroup
 	for range min(bulkParallel, len(creates)) {
 		workers.Go(func() {
 			for i := range places {
-				made[i], failures[i] = s.createOne(ctx, creates[i])
+				made[i], failures[i] = b.createOne(ctx, creates[i])
 			}
 		})
 	}
@@ -141,32 +159,32 @@ func (s *Server) createAll(ctx context.Context, creates []*session.Create, failu
 	workers.Wait()
 	for i, err := range failures {
 		if err != nil {
-			made[i] = s.notMade(err)
+			made[i] = b.notMade(err)
 		}
 	}
 	return made
 }
 
 // createOne makes one session. It runs in a goroutine of its own, where no one else contains a panic.
-func (s *Server) createOne(ctx context.Context, create *session.Create) (made madeSession, err error) {
+func (b *bulk) createOne(ctx context.Context, create *session.Create) (made madeSession, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.metrics.panics.Add(1)
+			b.panics.Add(1)
 			made, err = madeSession{}, fmt.Errorf("make a session: panic: %v", p)
 		}
 	}()
-	t := mintToken()
-	create.Key = t.key
-	if err := s.createSession(ctx, 0, create); err != nil {
+	t := credential.Mint()
+	create.Key = t.Key
+	if err := b.logins.CreateSession(ctx, 0, create); err != nil {
 		return madeSession{}, err
 	}
-	return madeSession{Token: t.text, Handle: t.key.String()}, nil
+	return madeSession{Token: t.Text, Handle: t.Key.String()}, nil
 }
 
-func (s *Server) notMade(err error) madeSession {
-	_, e, known := answerOf(err)
+func (b *bulk) notMade(err error) madeSession {
+	_, e, known := exchange.AnswerOf(err)
 	if !known {
-		s.log.Error("session not made", "error", err)
+		b.log.Error("session not made", "error", err)
 	}
 	return madeSession{Code: e.Code, Error: e.Message, Message: e.Message}
 }

@@ -12,6 +12,9 @@ import (
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/admin"
+	"cloakroom/httpapi/audit"
 )
 
 // fakeMembership notes what it is asked for, and answers by err.
@@ -22,7 +25,7 @@ type fakeMembership struct {
 	wait  bool // until the request's time is up
 }
 
-var _ Membership = (*fakeMembership)(nil)
+var _ admin.Membership = (*fakeMembership)(nil)
 
 func (m *fakeMembership) note(ctx context.Context, format string, args ...any) error {
 	m.mu.Lock()
@@ -67,10 +70,11 @@ func (m *fakeMembership) take() string {
 	return calls
 }
 
-func newMembershipFixture(t *testing.T) (*fixture, *fakeMembership) {
+func newMembershipFixture(t *testing.T) (*fixture, *fakeMembership, *lines) {
 	t.Helper()
 	m := &fakeMembership{}
-	return newFixture(t, func(cfg *Config) { cfg.Membership = m }), m
+	log, out := newAuditLog(t)
+	return newFixture(t, func(cfg *Config) { cfg.Membership, cfg.Audit = m, log }), m, out
 }
 
 // changes are all calls that change the cluster, and what they make of it.
@@ -78,17 +82,17 @@ var changes = []struct {
 	method, path, body string
 	want, logged       string
 }{
-	{"POST", "/api/cluster/members/n2/promote", "", "promote n2", `what="node promoted"`},
-	{"POST", "/api/cluster/members/0b9f-id/demote", "", "demote 0b9f-id", `what="node demoted"`},
-	{"DELETE", "/api/cluster/members/n2", "", "remove n2", `what="node removed"`},
-	{"POST", "/api/cluster/leader", `{"to":"n2"}`, `transfer "n2"`, `what="leadership transferred"`},
-	{"POST", "/api/cluster/leader", `{}`, `transfer ""`, `what="leadership transferred"`},
-	{"POST", "/api/cluster/leader", "", `transfer ""`, `what="leadership transferred"`},
-	{"POST", "/api/cluster/drain", `{"on":true}`, "drain true", `what="draining set"`},
-	{"POST", "/api/cluster/drain", `{"on":false}`, "drain false", `what="draining set"`},
+	{"POST", "/api/cluster/members/n2/promote", "", "promote n2", "promoted"},
+	{"POST", "/api/cluster/members/0b9f-id/demote", "", "demote 0b9f-id", "demoted"},
+	{"DELETE", "/api/cluster/members/n2", "", "remove n2", "removed"},
+	{"POST", "/api/cluster/leader", `{"to":"n2"}`, `transfer "n2"`, "transferred n2"},
+	{"POST", "/api/cluster/leader", `{}`, `transfer ""`, "transferred"},
+	{"POST", "/api/cluster/leader", "", `transfer ""`, "transferred"},
+	{"POST", "/api/cluster/drain", `{"on":true}`, "drain true", "true"},
+	{"POST", "/api/cluster/drain", `{"on":false}`, "drain false", "false"},
 	// What looks like an action is a name where a name belongs.
-	{"POST", "/api/cluster/members/promote/demote", "", "demote promote", `member=promote`},
-	{"DELETE", "/api/cluster/members/promote", "", "remove promote", `member=promote`},
+	{"POST", "/api/cluster/members/promote/demote", "", "demote promote", "demoted"},
+	{"DELETE", "/api/cluster/members/promote", "", "remove promote", "removed"},
 }
 
 func withBody(body string) option {
@@ -100,22 +104,20 @@ func withBody(body string) option {
 
 // Each call reaches the cluster once, with the node that it names, and is logged with who made it.
 func TestClusterChanges(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, out := newMembershipFixture(t)
 	root := idCookie(f.create(session.Create{Username: "root"}))
 	for _, c := range changes {
 		for by, send := range map[string]func() answer{
-			"root@native":      func() answer { return f.send(c.method, c.path, root, withBody(c.body)) },
-			`"control socket"`: func() answer { return f.control(c.method, c.path, withBody(c.body)) },
+			"root@native":    func() answer { return f.send(c.method, c.path, root, withBody(c.body)) },
+			"control socket": func() answer { return f.control(c.method, c.path, withBody(c.body)) },
 		} {
-			before := len(f.logs.String())
 			a := send()
 			f.expect(a, 204, "")
 			if got := m.take(); got != c.want {
 				t.Errorf("%s %s %s: %q is asked for, not %q", c.method, c.path, c.body, got, c.want)
 			}
-			line := f.logs.String()[before:]
-			if !strings.Contains(line, c.logged) || !strings.Contains(line, "by="+by) || strings.Contains(line, "outcome") {
-				t.Errorf("%s %s by %s: the log says %q", c.method, c.path, by, line)
+			if e := out.last(t); e.Name != audit.Changed || e.Outcome != audit.OK || e.Detail != c.logged || e.By != by || e.Target == "" {
+				t.Errorf("%s %s by %s: audited as %+v", c.method, c.path, by, e)
 			}
 		}
 	}
@@ -123,7 +125,7 @@ func TestClusterChanges(t *testing.T) {
 
 // Nobody but an admin changes the cluster or sees its members, and no page of another origin does.
 func TestClusterIsForAdmins(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, _ := newMembershipFixture(t)
 	ann, svc := idCookie(f.create(session.Create{Username: "ann"})), idCookie(f.create(session.Create{Username: "svc"}))
 	root := idCookie(f.create(session.Create{Username: "root"}))
 	for _, c := range changes {
@@ -141,7 +143,7 @@ func TestClusterIsForAdmins(t *testing.T) {
 }
 
 func TestClusterBodies(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, _ := newMembershipFixture(t)
 	for _, c := range []struct {
 		path, body, code string
 	}{
@@ -168,7 +170,7 @@ func TestClusterBodies(t *testing.T) {
 
 // What the cluster refuses is told by its own code, and is not logged as done.
 func TestClusterRefusals(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, out := newMembershipFixture(t)
 	for _, c := range []struct {
 		code   string
 		status int
@@ -194,20 +196,21 @@ func TestClusterRefusals(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(f.logs.String(), "changed by request") {
-		t.Error("a refusal is logged as a change")
+	for _, e := range out.all(t) {
+		if e.Outcome == audit.OK {
+			t.Errorf("a refusal is audited as a change: %+v", e)
+		}
 	}
 }
 
 // A change that may have been made is logged, too, and the answer says that nobody knows.
 func TestClusterOutcomeUnknown(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, out := newMembershipFixture(t)
 	for _, err := range []error{cluster.ErrOutcomeUnknown, fmt.Errorf("%w: the leader has gone", wire.ErrLost), context.DeadlineExceeded} {
 		m.err = err
-		before := len(f.logs.String())
 		f.expect(f.control("DELETE", "/api/cluster/members/n2"), 503, "outcome-unknown")
-		if line := f.logs.String()[before:]; !strings.Contains(line, `what="node removed"`) || !strings.Contains(line, "outcome=unknown") {
-			t.Errorf("%v: the log says %q", err, line)
+		if e := out.last(t); e.Detail != "removed" || e.Outcome != "outcome-unknown" {
+			t.Errorf("%v: audited as %+v", err, e)
 		}
 	}
 	m.err, m.wait = nil, true
@@ -217,7 +220,7 @@ func TestClusterOutcomeUnknown(t *testing.T) {
 
 // A node that is stopping is not called back into service by somebody who wants to undo a drain.
 func TestNoUndoOfAStop(t *testing.T) {
-	f, m := newMembershipFixture(t)
+	f, m, _ := newMembershipFixture(t)
 	f.Retire()
 	f.expect(f.control("POST", "/api/cluster/drain", jsonBody(`{"on":false}`)), 503, "draining")
 	if got := m.take(); got != "" {
@@ -227,7 +230,7 @@ func TestNoUndoOfAStop(t *testing.T) {
 }
 
 // twoNodes is a cluster with a second node.
-type twoNodes struct{ Cluster }
+type twoNodes struct{ access.Cluster }
 
 func (c twoNodes) Members() []cluster.Member {
 	return append(c.Cluster.Members(), cluster.Member{ID: "id-2", Name: "n2", Role: "non-voter", State: "alive"})
@@ -259,7 +262,7 @@ func TestClusterMembers(t *testing.T) {
 
 // Paths with an id in them are found by it, whatever the id looks like, and are one label in the metrics.
 func TestRoutesWithIDs(t *testing.T) {
-	r := newRouter()
+	r := newFixture(t).router
 	for path, want := range map[string]string{
 		"/api/cluster/members/n1":                 "/api/cluster/members/ n1",
 		"/api/cluster/members/n1/promote":         "/api/cluster/members/{}/promote n1",
@@ -279,16 +282,16 @@ func TestRoutesWithIDs(t *testing.T) {
 		"":                                        "other ",
 		"/":                                       "other ",
 	} {
-		found, id := r.find([]byte(path), false)
-		if got := found.path + " " + id; got != want {
+		found, id := r.Find([]byte(path), false)
+		if got := found.Path + " " + id; got != want {
 			t.Errorf("%q is %q, not %q", path, got, want)
 		}
 	}
 	labels := map[string]bool{}
-	for _, one := range r.all {
-		if labels[one.path] {
-			t.Errorf("two routes are called %s", one.path)
+	for _, one := range r.All {
+		if labels[one.Path] {
+			t.Errorf("two routes are called %s", one.Path)
 		}
-		labels[one.path] = true
+		labels[one.Path] = true
 	}
 }

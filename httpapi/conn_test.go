@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/exchange"
 )
 
 // wireClient speaks to a server over a real connection, in bytes.
@@ -107,7 +108,7 @@ func TestSmugglingIsRefused(t *testing.T) {
 			t.Run(name+" "+method, func(t *testing.T) {
 				w := f.dial()
 				w.t = t
-				w.write(method + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + headers + "\r\n" + fmt.Sprintf(smuggled, tok.text))
+				w.write(method + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + headers + "\r\n" + fmt.Sprintf(smuggled, tok.Text))
 				a := w.read()
 				if a.status != 400 || a.get("Cache-Control") != "no-store" {
 					t.Fatalf("%d %v %s", a.status, a.header, a.body)
@@ -140,20 +141,20 @@ func TestSizeLimits(t *testing.T) {
 		return w.read()
 	}
 	const login = "POST /api/session HTTP/1.1\r\nContent-Type: application/json\r\n"
-	f.expect(send(login, maxBody), 400, "malformed-json")
-	f.expect(send(login, maxBody+1), 413, "limit-body")
-	f.expect(send("PUT /api/users/x HTTP/1.1\r\n", maxBody+1), 413, "limit-body")
-	f.expect(send("POST /api/sessions?x=y HTTP/1.1\r\n", maxBulkBody), 401, "session-invalid")
-	f.expect(send("POST /api/sessions HTTP/1.1\r\n", maxBulkBody+1), 413, "limit-body")
-	f.expect(send("POST /api/sessions/x HTTP/1.1\r\n", maxBody+1), 413, "limit-body")
-	f.expect(send("GET /api/session HTTP/1.1\r\nX: "+strings.Repeat("x", maxHeader)+"\r\n", 0), 413, "limit-header")
-	f.expect(send("GET /api/session HTTP/1.1\r\nX: "+strings.Repeat("x", maxHeader-200)+"\r\n", 0), 401, "session-invalid")
-	f.expect(send("GET /"+strings.Repeat("x", maxHeader)+" HTTP/1.1\r\n", 0), 413, "limit-header")
+	f.expect(send(login, exchange.MaxBody), 400, "malformed-json")
+	f.expect(send(login, exchange.MaxBody+1), 413, "limit-body")
+	f.expect(send("PUT /api/users/x HTTP/1.1\r\n", exchange.MaxBody+1), 413, "limit-body")
+	f.expect(send("POST /api/sessions?x=y HTTP/1.1\r\n", exchange.MaxBulkBody), 401, "session-invalid")
+	f.expect(send("POST /api/sessions HTTP/1.1\r\n", exchange.MaxBulkBody+1), 413, "limit-body")
+	f.expect(send("POST /api/sessions/x HTTP/1.1\r\n", exchange.MaxBody+1), 413, "limit-body")
+	f.expect(send("GET /api/session HTTP/1.1\r\nX: "+strings.Repeat("x", exchange.MaxHeader)+"\r\n", 0), 413, "limit-header")
+	f.expect(send("GET /api/session HTTP/1.1\r\nX: "+strings.Repeat("x", exchange.MaxHeader-200)+"\r\n", 0), 401, "session-invalid")
+	f.expect(send("GET /"+strings.Repeat("x", exchange.MaxHeader)+" HTTP/1.1\r\n", 0), 413, "limit-header")
 
 	w := f.dial() // chunks are counted, too
 	w.write(login + "Host: x\r\nTransfer-Encoding: chunked\r\n\r\n")
 	go func() {
-		for range 2 * maxBody / 1024 {
+		for range 2 * exchange.MaxBody / 1024 {
 			if _, err := io.WriteString(w.c, "400\r\n"+strings.Repeat(" ", 1024)+"\r\n"); err != nil {
 				return
 			}
@@ -176,8 +177,9 @@ func TestBrokenRequests(t *testing.T) {
 }
 
 func TestSlowClients(t *testing.T) {
+	const short = 50 * time.Millisecond
 	f := newFixture(t)
-	f.api.ReadTimeout, f.api.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
+	f.api.ReadTimeout = short
 	f.opened()
 	for _, raw := range []string{
 		"", "GET /heal", "GET /healthz HTTP/1.1\r\nHost: x\r\n",
@@ -206,7 +208,9 @@ func TestSlowClients(t *testing.T) {
 	_ = slow.c.Close()
 	<-gone
 	// A kept-alive connection that is silent is closed without a word.
-	w := f.dial()
+	f = newFixture(t)
+	f.api.IdleTimeout = short
+	w := f.opened().dial()
 	w.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	f.expect(w.read(), 200, "")
 	w.closed()
@@ -217,7 +221,7 @@ func TestPanicIsContained(t *testing.T) {
 	tok := f.create(session.Create{Username: "ann"})
 	f.fake.onLookup = func() { panic("boom secret=" + "x") }
 	w := f.dial()
-	request := "GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.text + "\r\n\r\n"
+	request := "GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.Text + "\r\n\r\n"
 	w.write(request)
 	a := w.read()
 	f.expect(a, 500, "internal")

@@ -1,22 +1,20 @@
 package httpapi
 
 import (
-	"bufio"
 	"net/netip"
 	"strings"
 	"testing"
-	"unicode"
-
-	"github.com/valyala/fasthttp"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/credential"
 )
 
 func TestCookieOrder(t *testing.T) {
 	f := newFixture(t)
-	ann := f.create(session.Create{Username: "ann"}).text
-	root := f.create(session.Create{Username: "root"}).text
-	stale := mintToken().text
+	ann := f.create(session.Create{Username: "ann"}).Text
+	root := f.create(session.Create{Username: "root"}).Text
+	stale := credential.Mint().Text
 	for _, c := range []struct{ name, cookies, want string }{
 		{"own", "id=" + ann, "ann"},
 		{"other surface's", "zsessionid=" + ann, "ann"},
@@ -63,37 +61,25 @@ func TestCookieOrder(t *testing.T) {
 	f.expect(f.send("GET", "/api/session", cookie("id="+root), cookie("id="+ann)), 401, "session-invalid")
 }
 
-func TestCookieOfOwnSurface(t *testing.T) {
-	one, two := mintToken(), mintToken()
-	ctx := bareRequest("GET", "/", cookie("id="+one.text+"; zsessionid="+two.text))
-	c := scanCookies(&ctx.Request.Header)
-	for own, want := range map[surface]token{fusion: one, mmonit: two} {
-		v, err := c.of(own)
-		if err != nil || v.key != want.key || string(v.text) != want.text || v.of != own {
-			t.Errorf("surface %d: %v, %+v", own, err, v)
-		}
-	}
-}
-
 func TestCookieAttributes(t *testing.T) {
 	proxy := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	https := header("X-Forwarded-Proto", "https")
 	for _, c := range []struct {
 		name    string
-		secure  CookieSecure
+		secure  access.CookieSecure
 		domain  string
 		trusted []netip.Prefix
 		o       option
 		want    string
 	}{
 		{"auto", "", "", nil, header("A", "b"), ";HttpOnly;Path=/api;SameSite=Lax"},
-		{"auto, untrusted", SecureAuto, "", nil, https, ";HttpOnly;Path=/api;SameSite=Lax"},
-		{"auto, trusted", SecureAuto, "", proxy, https, ";HttpOnly;Path=/api;SameSite=Lax;Secure"},
-		{"auto, trusted, http", SecureAuto, "", proxy, header("X-Forwarded-Proto", "http"), ";HttpOnly;Path=/api;SameSite=Lax"},
-		{"auto, trusted, the last counts", SecureAuto, "", proxy, header("X-Forwarded-Proto", "https, http"), ";HttpOnly;Path=/api;SameSite=Lax"},
-		{"never", SecureNever, "", proxy, https, ";HttpOnly;Path=/api;SameSite=Lax"},
-		{"always", SecureAlways, "", nil, header("A", "b"), ";HttpOnly;Path=/api;SameSite=Lax;Secure"},
-		{"domain", SecureNever, "example.org", nil, https, ";HttpOnly;Path=/api;Domain=example.org;SameSite=Lax"},
+		{"auto, untrusted", access.SecureAuto, "", nil, https, ";HttpOnly;Path=/api;SameSite=Lax"},
+		{"auto, trusted", access.SecureAuto, "", proxy, https, ";HttpOnly;Path=/api;SameSite=Lax;Secure"},
+		{"auto, trusted, http", access.SecureAuto, "", proxy, header("X-Forwarded-Proto", "http"), ";HttpOnly;Path=/api;SameSite=Lax"},
+		{"auto, trusted, the last counts", access.SecureAuto, "", proxy, header("X-Forwarded-Proto", "https, http"), ";HttpOnly;Path=/api;SameSite=Lax"},
+		{"never", access.SecureNever, "", proxy, https, ";HttpOnly;Path=/api;SameSite=Lax"},
+		{"always", access.SecureAlways, "", nil, header("A", "b"), ";HttpOnly;Path=/api;SameSite=Lax;Secure"},
+		{"domain", access.SecureNever, "example.org", nil, https, ";HttpOnly;Path=/api;Domain=example.org;SameSite=Lax"},
 	} {
 		f := newFixture(t, func(cfg *Config) {
 			cfg.CookieSecure, cfg.CookieDomain, cfg.TrustedProxies = c.secure, c.domain, c.trusted
@@ -105,66 +91,88 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	seen := map[string]bool{}
-	for range 1000 {
-		tok := mintToken()
-		key, ok := parseToken([]byte(tok.text))
-		if !ok || key != tok.key || seen[tok.text] {
-			t.Fatalf("token does not parse, or came twice")
+// With the prefix, cookies have its names and attributes in every answer, and a cookie of the plain name, which anybody
+// near the host may have planted, is none: it neither names a session nor hides the one that counts.
+func TestCookiePrefix(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.CookieHostPrefix = true })
+	const host, secure = "__Host-zsessionid", "__Secure-id"
+	check := func(what string, a answer, name, path string) string {
+		t.Helper()
+		for _, line := range a.header["Set-Cookie"] {
+			value, attributes, _ := strings.Cut(line, ";")
+			if got, token, _ := strings.Cut(value, "="); got == name {
+				if attributes = ";" + attributes + ";"; !strings.Contains(attributes, ";Secure;") || !strings.Contains(attributes, ";Path="+path+";") || strings.Contains(attributes, "Domain") {
+					t.Errorf("%s: browsers refuse %q", what, line)
+				}
+				return token
+			}
 		}
-		seen[tok.text] = true
-		for i, r := range tok.text {
-			if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (r == '-') || !dash && !unicode.Is(unicode.ASCII_Hex_Digit, r) {
-				t.Fatalf("token has %q at %d", r, i)
+		t.Errorf("%s: no cookie %s in %q", what, name, a.header["Set-Cookie"])
+		return ""
+	}
+	for _, line := range append(f.send("GET", "/index.csp").header["Set-Cookie"], f.send("POST", "/api/session", jsonBody(annsJSON)).header["Set-Cookie"]...) {
+		if !strings.HasPrefix(line, "__") {
+			t.Errorf("a cookie without a prefix: %q", line)
+		}
+	}
+	check("login page", f.send("GET", "/index.csp"), host, "/")
+	mine := check("Fusion login", f.send("POST", "/api/session", jsonBody(annsJSON)), secure, "/api")
+	form := func(ctx *ctxOf) {
+		ctx.Request.Header.SetContentType("application/x-www-form-urlencoded")
+		ctx.Request.SetBodyString(annsLogin)
+	}
+	z := check("M/Monit login", f.send("POST", "/z_security_check", form), host, "/")
+	planted := f.create(session.Create{Username: "root"}).Text
+	for _, c := range []struct {
+		cookies string
+		status  int
+	}{
+		{secure + "=" + mine, 200},
+		{host + "=" + z, 200},
+		{"id=" + planted + "; " + secure + "=" + mine, 200},
+		{secure + "=" + mine + "; zsessionid=" + planted, 200},
+		{"id=" + mine, 401},
+		{"zsessionid=" + z, 401},
+		{"__secure-id=" + mine, 401},
+		{"__Host-id=" + mine, 401},
+		{"__Secure-zsessionid=" + z, 401},
+		{"__HOST-zsessionid=" + z, 401},
+		{"=" + secure + "=" + mine, 401}, // browsers once sent a cookie without a name like this
+	} {
+		for _, uri := range []string{"/api/session", "/auth/verify"} {
+			if a := f.send("GET", uri, cookie(c.cookies)); a.status != c.status || c.status == 200 && !strings.Contains(a.body+a.get("Remote-User"), "ann") {
+				t.Errorf("%s with %q: %d %s", uri, c.cookies, a.status, a.body)
 			}
 		}
 	}
-	for _, text := range []string{
-		"", "840a33d4-b650-49f2-87a4-85412e99b37", "840a33d4-b650-49f2-87a4-85412e99b37cc", "840a33d4_b650-49f2-87a4-85412e99b37c",
-		"840a33d4-b650-49f2-87a4-85412e99b37g", "840a33d4-b650-49f2-87a4-85412e99b3-c", "840a33d4b-650-49f2-87a4-85412e99b37c",
-		strings.Repeat("0", 63), strings.Repeat("0", 65), strings.Repeat("g", 64), strings.Repeat("-", 36),
-	} {
-		if _, ok := parseToken([]byte(text)); ok {
-			t.Errorf("%q is no token", text)
+	check("logout", f.send("GET", "/login/logout.csp", cookie(host+"="+z)), host, "/")
+	check("end", f.send("DELETE", "/api/session", cookie(secure+"="+mine)), secure, "/api")
+	// Without the prefix it is the other way round.
+	plain := newFixture(t)
+	tok := plain.create(session.Create{Username: "ann"}).Text
+	plain.expect(plain.send("GET", "/api/session", cookie(secure+"="+tok+"; "+host+"="+tok)), 401, "session-invalid")
+}
+
+func TestCookiePrefixNeeds(t *testing.T) {
+	for _, c := range []struct {
+		secure access.CookieSecure
+		domain string
+		ok     bool
+	}{{"", "", true}, {access.SecureAuto, "", true}, {access.SecureAlways, "", true}, {access.SecureNever, "", false}, {access.SecureAlways, "example.org", false}} {
+		cfg := newFixture(t).cfg
+		cfg.CookieHostPrefix, cfg.CookieSecure, cfg.CookieDomain = true, c.secure, c.domain
+		if err := cfg.validate(); (err == nil) != c.ok || c.ok && cfg.CookieSecure != access.SecureAlways {
+			t.Errorf("%+v: %v, Secure %s", c, err, cfg.CookieSecure)
 		}
-	}
-	if key, ok := parseToken([]byte(strings.Repeat("00", 32))); !ok || key != session.KeyOf(make([]byte, 32)) {
-		t.Error("a long token does not parse")
 	}
 }
 
 func TestTokensAreNotPrinted(t *testing.T) {
 	f := newFixture(t)
-	tok := mintToken()
+	tok := credential.Mint()
 	f.log.Info("x", "token", tok)
-	f.log.Info("y", "params", loginParams{token: tok})
-	if strings.Contains(f.logs.String(), tok.text) {
+	f.log.Info("y", "params", access.LoginParams{Token: tok})
+	if strings.Contains(f.logs.String(), tok.Text) {
 		t.Errorf("a token was printed: %s", f.logs)
 	}
-}
-
-func FuzzScanCookies(f *testing.F) {
-	f.Add(`id=840a33d4-b650-49f2-87a4-85412e99b37c; zsessionid="x";;Path=/`)
-	f.Add(`=;==;id;id=;id==`)
-	f.Fuzz(func(t *testing.T, line string) {
-		var h fasthttp.RequestHeader
-		raw := "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + line + "\r\n\r\n"
-		if h.Read(bufio.NewReader(strings.NewReader(raw))) != nil {
-			t.Skip("not HTTP")
-		}
-		c := scanCookies(&h)
-		for _, own := range []surface{fusion, mmonit} {
-			v, err := c.of(own)
-			if (err == nil) != (v.ok && !v.conflict) {
-				t.Fatalf("of: %v with %+v", err, v)
-			}
-			if err != nil {
-				continue
-			}
-			if key, ok := parseToken(v.text); !ok || key != v.key || !strings.Contains(line, string(v.text)) {
-				t.Fatalf("%+v is not in %q", v, line)
-			}
-		}
-	})
 }

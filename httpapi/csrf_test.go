@@ -6,36 +6,20 @@ import (
 	"testing"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/mmonit"
 )
-
-func TestCSRFTokenGolden(t *testing.T) {
-	const text = "00112233-4455-6677-8899-aabbccddeeff"
-	const want = "2f1118a022c661c45b38703a3ca18c0b" // computed by other means
-	if got := csrfToken([]byte(text)); got != want {
-		t.Errorf("CSRF token %s, want %s", got, want)
-	}
-	if got := csrfToken([]byte(strings.ToUpper(text))); got != want {
-		t.Errorf("another spelling of the token has CSRF token %s", got)
-	}
-	key, ok := parseToken([]byte(text))
-	if !ok {
-		t.Fatal("not a token")
-	}
-	if csrfToken([]byte(text)) == key.String() || csrfToken([]byte(key.String())) == want {
-		t.Error("the CSRF token can be had from the public handle")
-	}
-}
 
 // Who must repeat the token, by surface of the login, method, and what is repeated where.
 func TestCSRFMatrix(t *testing.T) {
 	f := newFixture(t)
-	sessions := map[string]token{
+	sessions := map[string]credential.Token{
 		"mmonit":  f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit}),
 		"off":     f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit, CSRFOff: true}),
 		"fusion":  f.create(session.Create{Username: "ann", Surface: session.SurfaceFusion}),
 		"service": f.create(session.Create{Username: "ann", Surface: session.SurfaceService}),
 	}
-	foreign := csrfToken([]byte(mintToken().text))
+	foreign := credential.CSRFToken([]byte(credential.Mint().Text))
 	for _, tt := range []struct {
 		session, method, repeat string
 		status                  int
@@ -66,9 +50,9 @@ func TestCSRFMatrix(t *testing.T) {
 	} {
 		t.Run(tt.session+" "+tt.method+" "+tt.repeat, func(t *testing.T) {
 			s := sessions[tt.session]
-			own := csrfToken([]byte(s.text))
+			own := credential.CSRFToken([]byte(s.Text))
 			query, body := "n="+tt.repeat, ""
-			options := []option{zCookie(s.text)}
+			options := []option{zCookie(s.Text)}
 			switch tt.repeat {
 			case "header":
 				options = append(options, header("CSRFToken", own))
@@ -79,7 +63,7 @@ func TestCSRFMatrix(t *testing.T) {
 			case "prefix":
 				options = append(options, header("CSRFToken", own[:len(own)-1]))
 			case "handle":
-				options = append(options, header("CSRFToken", s.key.String()))
+				options = append(options, header("CSRFToken", s.Key.String()))
 			case "query":
 				query += "&CSRFToken=" + own
 			case "foreign parameter":
@@ -97,7 +81,7 @@ func TestCSRFMatrix(t *testing.T) {
 					t.Fatalf("%s: status %d, want %d: %s", call, a.status, tt.status, a.body)
 				}
 				if tt.status == 403 {
-					if errorCode(t, a.body) != errCSRF.Code || !strings.Contains(a.body, `"error":"CSRF token missing or wrong"`) {
+					if errorCode(t, a.body) != mmonit.ErrCSRF.Code || !strings.Contains(a.body, `"error":"CSRF token missing or wrong"`) {
 						t.Errorf("%s: body %s", call, a.body)
 					}
 					if after, _ := f.attributes(s); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -116,7 +100,7 @@ func TestCSRFCoversEveryChange(t *testing.T) {
 		for _, method := range []string{"GET", "POST"} {
 			for call, status := range map[string]int{"put?a=b": 403, "delete": 403, "delete?key=a": 403, "invalidate": 403, "get": 200} {
 				s := f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit, Attrs: []session.Attr{{Key: "a", Value: "1"}}})
-				a := f.send(method, prefix+"/"+call, zCookie(s.text))
+				a := f.send(method, prefix+"/"+call, zCookie(s.Text))
 				if a.status != status {
 					t.Errorf("%s %s/%s: status %d, want %d", method, prefix, call, a.status, status)
 				}
@@ -134,9 +118,9 @@ func TestCSRFTokenIsOneSessions(t *testing.T) {
 	mine := f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit})
 	victims := f.create(session.Create{Username: "root", Surface: session.SurfaceMMonit})
 	for _, name := range []string{"zsessionid", "id"} {
-		a := f.send("POST", "/session/put?a=b", cookie(name+"="+victims.text), header("CSRFToken", csrfToken([]byte(mine.text))))
-		f.expect(a, 403, errCSRF.Code)
-		a = f.send("POST", "/session/put?a=b", cookie(name+"="+victims.text), header("CSRFToken", csrfToken([]byte(victims.text))))
+		a := f.send("POST", "/session/put?a=b", cookie(name+"="+victims.Text), header("CSRFToken", credential.CSRFToken([]byte(mine.Text))))
+		f.expect(a, 403, mmonit.ErrCSRF.Code)
+		a = f.send("POST", "/session/put?a=b", cookie(name+"="+victims.Text), header("CSRFToken", credential.CSRFToken([]byte(victims.Text))))
 		f.expect(a, 200, "")
 	}
 }

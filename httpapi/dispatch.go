@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"log/slog"
-	"math"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -12,6 +11,8 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/exchange"
+	"cloakroom/httpapi/transport"
 )
 
 // Handler returns the handler of the public surface, for servers and tests that bring their own connections.
@@ -22,11 +23,11 @@ func (s *Server) Handler() fasthttp.RequestHandler {
 // serve takes one request from its arrival to its answer, whatever happens in between.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, control bool) {
 	start := time.Now()
-	rc, _ := s.requests.Get().(*request)
+	rc, _ := s.requests.Get().(*exchange.Request)
 	if rc == nil {
-		rc = &request{}
+		rc = &exchange.Request{}
 	}
-	rc.reset(ctx, control)
+	rc.Reset(ctx, control, start)
 	defer s.finish(rc, start)
 	if err := s.dispatch(rc); err != nil {
 		s.fail(rc, err)
@@ -35,81 +36,73 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, control bool) {
 
 // finish ends a request. It contains panics: fasthttp does not, and one would end the process with every session that
 // is being served.
-func (s *Server) finish(rc *request, start time.Time) {
+func (s *Server) finish(rc *exchange.Request, start time.Time) {
 	if p := recover(); p != nil {
-		s.log.Error("handler panicked", "path", rc.routePath(), "request", string(rc.requestID()), "panic", p, "stack", string(debug.Stack()))
-		s.metrics.panics.Add(1)
-		rc.ctx.Response.Reset()
-		rc.ctx.Response.Header.SetNoDefaultContentType(true) // Reset forgets it
-		noStore(rc.ctx)
-		s.fail(rc, errInternal)
+		s.log.Error("handler panicked", "path", rc.RoutePath(), "request", string(rc.RequestID()), "panic", p, "stack", string(debug.Stack()))
+		s.panics.Add(1)
+		rc.Ctx.Response.Reset()
+		s.armour.put(rc.Ctx, s.clients.IsSecure(rc))
+		s.fail(rc, exchange.ErrInternal)
 	}
-	if rc.inFlight {
+	if s.health.draining.Load() {
+		s.farewell(rc)
+	}
+	if rc.InFlight {
 		s.inFlight.Add(-1)
 	}
-	if rc.cancel != nil {
-		rc.cancel()
+	if rc.Cancel != nil {
+		rc.Cancel()
 	}
-	if rc.route != nil {
-		rc.route.meter.observe(rc.ctx.Response.StatusCode(), time.Since(start))
+	if rc.Route != nil {
+		rc.Route.Meter.Observe(rc.Ctx.Response.StatusCode(), time.Since(start))
 	}
-	rc.reset(nil, false)
+	rc.Reset(nil, false, time.Time{})
 	s.requests.Put(rc)
 }
 
-func (rc *request) routePath() string {
-	if rc.route == nil {
-		return ""
-	}
-	return rc.route.path
-}
-
 // dispatch does what every request needs and calls the route's handler.
-func (s *Server) dispatch(rc *request) error {
-	ctx := rc.ctx
-	noStore(ctx)
-	rc.route = s.router.unknown
-	if plainPath(ctx.URI().PathOriginal()) {
-		rc.route, rc.rest = s.router.find(ctx.Path(), rc.control)
+func (s *Server) dispatch(rc *exchange.Request) error {
+	ctx := rc.Ctx
+	s.armour.put(ctx, s.clients.IsSecure(rc))
+	rc.Route = s.router.Unknown
+	if exchange.PlainPath(ctx.URI().PathOriginal()) {
+		rc.Route, rc.Rest = s.router.Find(ctx.Path(), rc.Control)
 	}
-	if err := checkFraming(ctx); err != nil {
+	if err := exchange.CheckFraming(rc); err != nil {
 		return err
 	}
-	if !rc.route.vital {
-		rc.inFlight = true
+	s.putBehindProxy(rc)
+	if !rc.Route.Vital {
+		rc.InFlight = true
 		if s.inFlight.Add(1) > maxInFlight {
 			return cluster.ErrOverloaded
 		}
 	}
-	s.acceptRequestID(rc)
-	if !rc.control {
-		s.allowOrigin(rc)
+	s.clients.AcceptRequestID(rc)
+	if !rc.Control {
+		s.clients.AllowOrigin(rc)
 	}
-	if rc.route == s.router.unknown {
-		return errNotFound
+	if rc.Route == s.router.Unknown {
+		return exchange.ErrNotFound
 	}
 	if ctx.IsOptions() {
 		return s.options(rc)
 	}
-	m := rc.route.method(ctx.Method())
+	m := rc.Route.Method(ctx.Method())
 	if m == nil {
-		ctx.Response.Header.Set(fasthttp.HeaderAllow, rc.route.allow)
-		return errMethod
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, rc.Route.Allow)
+		return exchange.ErrMethod
 	}
-	if m.changing && !rc.control {
-		if err := s.checkOrigin(rc); err != nil {
+	if m.Changing && !rc.Control {
+		if err := s.clients.CheckOrigin(rc); err != nil {
 			return err
 		}
 	}
 	if isEncoded(ctx) {
 		ctx.Response.Header.Set(fasthttp.HeaderAcceptEncoding, "identity")
-		return errEncoding
+		return exchange.ErrEncoding
 	}
-	return m.handle(s, rc)
-}
-
-func noStore(ctx *fasthttp.RequestCtx) {
-	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, headerNoStore)
+	return m.Handle(rc)
 }
 
 // isEncoded reports whether a request's body is compressed. None is taken apart here: a few KiB may hold gigabytes, and
@@ -127,48 +120,65 @@ func isEncoded(ctx *fasthttp.RequestCtx) bool {
 }
 
 // fail answers an error. Nothing that a handler has written before stays, but for headers set by dispatch.
-func (s *Server) fail(rc *request, err error) {
-	status, e, known := answerOf(err)
+func (s *Server) fail(rc *exchange.Request, err error) {
+	status, e, known := exchange.AnswerOf(err)
 	if !known {
-		s.log.Error("request failed", "path", rc.routePath(), "request", string(rc.requestID()), "error", err)
+		s.log.Error("request failed", "path", rc.RoutePath(), "request", string(rc.RequestID()), "error", err)
 	}
-	writeError(rc.ctx, status, e, rc.requestID(), waitOf(err))
-}
-
-// writeError writes the one form that every error has. error and message say the same: clients of one product read
-// the first, those of the other the second.
-func writeError(ctx *fasthttp.RequestCtx, status int, e *session.Error, id []byte, wait time.Duration) {
-	h := &ctx.Response.Header
-	if status == fasthttp.StatusServiceUnavailable || status == fasthttp.StatusTooManyRequests {
-		h.Set(headerRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	if status >= fasthttp.StatusInternalServerError {
+		rc.Ctx.Response.Header.Del(exchange.HeaderConsistency) // of a lookup on the way; this answer has no level
 	}
-	h.SetBytesV(headerRequestID, id)
-	h.SetContentType(typeJSON)
-	ctx.SetStatusCode(status)
-	ctx.Response.ResetBody()
-	b := appendString([]byte(`{"code":`), e.Code)
-	b = appendString(append(b, `,"error":`...), e.Message)
-	b = appendString(append(b, `,"message":`...), e.Message)
-	ctx.SetBody(append(b, '}'))
+	exchange.WriteError(rc.Ctx, status, e, rc.RequestID(), exchange.WaitOf(err))
 }
 
 // badRequest answers what fasthttp could not read as a request. The connection is closed after it.
 func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
-	e := refusedRead(err)
-	s.log.LogAttrs(s.base, slog.LevelDebug, "request refused", slog.String("code", e.Code), slog.Any("error", err))
-	allowWrite(ctx)
-	if e != errSlowRequest { // that client had its time
-		lingerOn(ctx.Conn())
+	e := exchange.RefusedRead(err)
+	if s.log.Enabled(s.state.Base, slog.LevelDebug) {
+		s.log.LogAttrs(s.state.Base, slog.LevelDebug, "request refused", slog.String("code", e.Code), slog.String("error", withoutQuotes(err.Error())))
+	}
+	exchange.AllowWrite(ctx)
+	if e != exchange.ErrSlowRequest { // that client had its time
+		transport.Linger(ctx.Conn())
 	}
 	s.refuse(ctx, e)
 }
 
 // refuse answers what is not read to its end, or can't be. The connection is closed after it.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, e *session.Error) {
-	status, _, _ := answerOf(e)
-	noStore(ctx)
-	rc := request{ctx: ctx}
-	writeError(ctx, status, e, rc.requestID(), 0)
+	status, _, _ := exchange.AnswerOf(e)
+	s.armour.put(ctx, ctx.IsTLS())
+	rc := exchange.Request{Ctx: ctx}
+	exchange.WriteError(ctx, status, e, rc.RequestID(), 0)
 	ctx.SetConnectionClose()
-	s.router.unknown.meter.observe(status, 0)
+	s.router.Unknown.Meter.Observe(status, 0)
+}
+
+// expected answers a client that waits for leave to send a body: 100, or the status of the refusal that it has written.
+func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
+	exchange.AllowWrite(ctx)
+	h := &ctx.Request.Header
+	f := exchange.FramingOf(h)
+	refused := f.Check()
+	if refused == nil && h.ContentLength() > exchange.BodyLimit(h) {
+		refused = exchange.ErrBodyLimit
+	}
+	if refused == nil {
+		return fasthttp.StatusContinue
+	}
+	transport.Linger(ctx.Conn())
+	s.refuse(ctx, refused)
+	return ctx.Response.StatusCode()
+}
+
+// options answers OPTIONS, a preflight among them. It is answered without a login: browsers send none with it.
+func (s *Server) options(rc *exchange.Request) error {
+	h := &rc.Ctx.Response.Header
+	h.Set(fasthttp.HeaderAllow, rc.Route.Allow)
+	if len(h.Peek(fasthttp.HeaderAccessControlAllowOrigin)) > 0 {
+		h.Set(fasthttp.HeaderAccessControlAllowMethods, rc.Route.Allow)
+		h.Set(fasthttp.HeaderAccessControlAllowHeaders, "Authorization, Content-Type, CSRFToken, Consistency, If-Match, X-No-Touch, X-Request-Id")
+		h.Set(fasthttp.HeaderAccessControlMaxAge, strconv.Itoa(int(corsMaxAge.Seconds())))
+	}
+	return exchange.NoContent(rc)
 }

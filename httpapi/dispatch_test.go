@@ -7,6 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 )
 
 func TestUnknownPathsAndMethods(t *testing.T) {
@@ -44,30 +46,30 @@ func TestWhoMayCallWhat(t *testing.T) {
 	f := newFixture(t)
 	ann, svc := f.create(session.Create{Username: "ann"}), f.create(session.Create{Username: "svc"})
 	admin := 0
-	for _, r := range f.router.all {
-		if !strings.HasPrefix(r.path, "/api/") || strings.Contains(r.path, "/1/") || strings.Contains(r.path, "/2/") {
+	for _, r := range f.router.All {
+		if !strings.HasPrefix(r.Path, "/api/") || strings.Contains(r.Path, "/1/") || strings.Contains(r.Path, "/2/") {
 			continue
 		}
-		path := r.path
+		path := r.Path
 		if strings.HasSuffix(path, "/") {
 			path += "role-admin"
 		}
-		for _, m := range r.methods {
-			if m.name == "POST" && path == "/api/session" {
+		for _, m := range r.Methods {
+			if m.Name == "POST" && path == "/api/session" {
 				continue
 			}
-			f.expect(f.send(m.name, path, jsonBody(`{}`)), 401, "session-invalid")
+			f.expect(f.send(m.Name, path, jsonBody(`{}`)), 401, "session-invalid")
 			if path == "/api/session" || strings.HasPrefix(path, "/api/sessions") {
 				continue
 			}
 			admin++
-			for _, tok := range []token{ann, svc} {
-				f.expect(f.send(m.name, path, jsonBody(`{}`), idCookie(tok)), 403, "forbidden")
+			for _, tok := range []credential.Token{ann, svc} {
+				f.expect(f.send(m.Name, path, jsonBody(`{}`), idCookie(tok)), 403, "forbidden")
 			}
 		}
 	}
-	if admin != 15+6 {
-		t.Errorf("%d calls are for admins, not 5 for each of users, roles and realms, and 6 for the cluster", admin)
+	if admin != 15+7+2+2 {
+		t.Errorf("%d calls are for admins, not 5 for each of users, roles and realms, 7 for the cluster, 2 for limits and 2 for the log", admin)
 	}
 }
 
@@ -121,25 +123,25 @@ func TestOriginCheckIsEverywhere(t *testing.T) {
 	root := f.create(session.Create{Username: "root"})
 	evil := header("Sec-Fetch-Site", "cross-site")
 	before := f.fake.index
-	for _, r := range f.router.all {
-		path := r.path
+	for _, r := range f.router.All {
+		path := r.Path
 		if strings.HasSuffix(path, "/") {
-			path += root.key.String()
+			path += root.Key.String()
 		}
-		for _, m := range r.methods {
-			want := m.name != fasthttp.MethodGet || strings.HasSuffix(path, "/put") || strings.HasSuffix(path, "/delete") ||
+		for _, m := range r.Methods {
+			want := m.Name != fasthttp.MethodGet || strings.HasSuffix(path, "/put") || strings.HasSuffix(path, "/delete") ||
 				strings.HasSuffix(path, "/invalidate") || path == "/z_security_check" || path == "/login/logout.csp"
-			if m.name == fasthttp.MethodPost && strings.HasSuffix(path, "/get") {
+			if m.Name == fasthttp.MethodPost && strings.HasSuffix(path, "/get") {
 				want = false
 			}
-			if m.changing != want {
-				t.Errorf("%s %s is marked as changing: %v", m.name, path, m.changing)
+			if m.Changing != want {
+				t.Errorf("%s %s is marked as changing: %v", m.Name, path, m.Changing)
 			}
-			if !want || r.control {
+			if !want || r.Control {
 				continue
 			}
-			f.expect(f.send(m.name, path, idCookie(root), evil), 403, "foreign-origin")
-			f.expect(f.send(m.name, path, basic("root", testPassword), evil), 403, "foreign-origin")
+			f.expect(f.send(m.Name, path, idCookie(root), evil), 403, "foreign-origin")
+			f.expect(f.send(m.Name, path, basic("root", testPassword), evil), 403, "foreign-origin")
 		}
 	}
 	if f.fake.index != before || f.auth.calls != 0 {
@@ -148,7 +150,7 @@ func TestOriginCheckIsEverywhere(t *testing.T) {
 	// Reading is not refused: the browser keeps the answer from the page.
 	f.expect(f.send("GET", "/api/session", idCookie(root), evil), 200, "")
 	// Nor is the control socket: no browser opens it.
-	f.expect(f.control("DELETE", "/api/sessions/"+root.key.String(), evil), 204, "")
+	f.expect(f.control("DELETE", "/api/sessions/"+root.Key.String(), evil), 204, "")
 }
 
 func TestCORS(t *testing.T) {
@@ -191,8 +193,8 @@ func TestFromBrowser(t *testing.T) {
 		"Origin": true, "Sec-Fetch-Site": true, "Sec-Fetch-Mode": true, "sec-fetch-anything": true,
 		"Sec-Ch-Ua": false, "User-Agent": false, "Referer": false, "Sec-Fetch": false,
 	} {
-		rc := &request{ctx: bareRequest("GET", "/", header(name, "x"), cookie("a=b"))}
-		if fromBrowser(rc) != want {
+		rc := &exchange.Request{Ctx: bareRequest("GET", "/", header(name, "x"), cookie("a=b"))}
+		if exchange.FromBrowser(rc) != want {
 			t.Errorf("%s: %v", name, !want)
 		}
 	}
@@ -201,7 +203,7 @@ func TestFromBrowser(t *testing.T) {
 func TestQueryIsNotLogged(t *testing.T) {
 	f := newFixture(t)
 	f.fake.onLookup = func() { panic("x") }
-	f.send("GET", "/api/session?password=hunter2", idCookie(mintToken()))
+	f.send("GET", "/api/session?password=hunter2", idCookie(credential.Mint()))
 	f.fake.onLookup = nil
 	root := f.create(session.Create{Username: "root"})
 	f.send("DELETE", "/api/users/x?password=hunter2", idCookie(root))

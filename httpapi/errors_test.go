@@ -16,17 +16,20 @@ import (
 	"cloakroom/cluster/propose"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/tries"
+	"cloakroom/httpapi/exchange"
 	"cloakroom/httpapi/realm"
 )
 
 // notForClients are codes that no request can cause: they end as 500 and in the log.
 var notForClients = map[string]bool{
 	"bad-command": true, "unknown-command-kind": true, "bad-encoding": true, "other-cluster": true, "bad-password-hash": true,
+	"recheck-impossible": true, "recheck-unclear": true,
 }
 
 // Every sentinel that a client can see has a status: a new one that nobody put into the map fails here.
 func TestEveryCodeHasAStatus(t *testing.T) {
-	for _, file := range []string{"../cluster/session/errors.go", "realm/errors.go", "errors.go", "../cluster/types.go", "../cluster/roster/change.go", "../cluster/guard/errors.go"} {
+	for _, file := range []string{"../cluster/session/errors.go", "realm/errors.go", "exchange/errors.go", "../cluster/types.go", "../cluster/roster/change.go", "../cluster/guard/errors.go"} {
 		tree, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -47,8 +50,8 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 					t.Fatal(err)
 				}
 				found++
-				if (statusOf(code) == 0) != notForClients[code] {
-					t.Errorf("%s: %s has the status %d", file, code, statusOf(code))
+				if (exchange.StatusOf(code) == 0) != notForClients[code] {
+					t.Errorf("%s: %s has the status %d", file, code, exchange.StatusOf(code))
 				}
 			}
 			return true
@@ -77,8 +80,8 @@ func TestStatuses(t *testing.T) {
 		{cluster.ErrCutOff, 503, "cut-off", true},
 		{realm.ErrBusy, 503, "login-busy", true},
 		{context.DeadlineExceeded, 503, "timeout", true},
-		{&waitError{errFailures, time.Minute}, 429, "limit-login-failures", true},
-		{errFailures, 429, "limit-login-failures", true},
+		{&tries.Refusal{Wait: time.Minute}, 429, "limit-login-failures", true},
+		{tries.ErrFailures, 429, "limit-login-failures", true},
 		{roster.ErrMemberNotFound, 404, "member-not-found", true},
 		{fmt.Errorf("%w: %w", roster.ErrNotTransferred, fmt.Errorf("behind")), 409, "not-transferred", true},
 		{consensus.ErrNotVoter, 409, "not-a-voter", true},
@@ -89,13 +92,13 @@ func TestStatuses(t *testing.T) {
 		{&session.Error{Code: "brand-new"}, 500, "internal", false},
 		{fmt.Errorf("disk on fire"), 500, "internal", false},
 	} {
-		status, e, known := answerOf(c.err)
+		status, e, known := exchange.AnswerOf(c.err)
 		if status != c.status || e.Code != c.code || known != c.known {
 			t.Errorf("%v: %d %s %v", c.err, status, e.Code, known)
 		}
 	}
-	if waitOf(&waitError{errFailures, time.Minute}) != time.Minute || waitOf(cluster.ErrNoLeader) != retryAfter ||
-		waitOf(fmt.Errorf("log in: %w", guard.ErrDiskLow)) != retryRoom || waitOf(guard.ErrLimitMemory) != retryRoom {
+	if exchange.WaitOf(&tries.Refusal{Wait: time.Minute}) != time.Minute || exchange.WaitOf(cluster.ErrNoLeader) != exchange.RetryAfter ||
+		exchange.WaitOf(fmt.Errorf("log in: %w", guard.ErrDiskLow)) != exchange.RetryRoom || exchange.WaitOf(guard.ErrLimitMemory) != exchange.RetryRoom {
 		t.Error("Retry-After is wrong")
 	}
 }

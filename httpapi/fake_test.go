@@ -3,11 +3,15 @@ package httpapi
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/tries"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/exchange"
 	"cloakroom/httpapi/realm"
 )
 
@@ -25,19 +29,27 @@ type fakeCluster struct {
 	before    func(session.Command) error // an error keeps the command from being applied
 	after     func(session.Command) error // an error is returned although it was
 	lookupErr error
+	cutOff    cluster.Level // of what lookups are answered at, whatever they ask for; 0: they get that
 	readErr   error
 	ready     error
 	onLookup  func()
 	onTick    func() session.Time // the clock, instead of one that tests move
+	timeless  atomic.Bool         // cluster time is not known yet
+	tries     *tries.Tries
+
+	leaderless bool // nothing is granted
+	blind      bool // nothing can be glanced at
+	every      int  // of so many keys, the first can't
 }
 
-var _ Cluster = (*fakeCluster)(nil)
+var _ access.Cluster = (*fakeCluster)(nil)
 
 const testStart = session.Time(1_700_000_000_000) // 2023-11-14T22:13:20Z
 
 func newFakeCluster(t testing.TB) *fakeCluster {
 	t.Helper()
 	c := &fakeCluster{machine: session.New(), clock: testStart, lastUse: map[session.Key]session.Time{}}
+	c.tries = newTries(c)
 	c.must(t, &session.Genesis{ClusterID: "c1", RealmID: "realm-native", AdminID: "role-admin", ServiceID: "role-service"})
 	return c
 }
@@ -80,7 +92,15 @@ func (c *fakeCluster) Do(ctx context.Context, cmd session.Command) (session.Resu
 	return result, nil
 }
 
-func (c *fakeCluster) Lookup(_ context.Context, key session.Key, level cluster.Level) (session.View, error) {
+func (c *fakeCluster) Lookup(ctx context.Context, key session.Key, level cluster.Level) (session.View, cluster.Level, error) {
+	view, err := c.lookup(ctx, key, level)
+	if c.cutOff != 0 && (err == nil || exchange.IsSignedOut(err)) {
+		level = min(level, c.cutOff)
+	}
+	return view, level, err
+}
+
+func (c *fakeCluster) lookup(_ context.Context, key session.Key, level cluster.Level) (session.View, error) {
 	if c.onLookup != nil {
 		c.onLookup()
 	}
@@ -94,10 +114,19 @@ func (c *fakeCluster) Lookup(_ context.Context, key session.Key, level cluster.L
 	switch {
 	case !ok || v.Session.Expires <= c.clock:
 		return session.View{}, session.ErrSessionInvalid
-	case c.lastUseLocked(v.Session).Add(v.Session.Idle) <= c.clock:
+	case c.lastUseLocked(v.Session.Key, v.Session.LastUse).Add(v.Session.Idle) <= c.clock:
 		return session.View{}, session.ErrSessionIdle
 	}
 	return v, nil
+}
+
+func (c *fakeCluster) Whole(_ context.Context, key session.Key, _ cluster.Level) (*session.Session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.machine.Session(key); ok {
+		return s, nil
+	}
+	return nil, session.ErrSessionInvalid
 }
 
 func (c *fakeCluster) Read(_ context.Context, level cluster.Level, fn func(*session.Machine)) error {
@@ -111,24 +140,54 @@ func (c *fakeCluster) Read(_ context.Context, level cluster.Level, fn func(*sess
 	return nil
 }
 
-func (c *fakeCluster) Use(ctx context.Context, key session.Key, level cluster.Level) (session.View, error) {
-	v, err := c.Lookup(ctx, key, level)
+func (c *fakeCluster) Use(ctx context.Context, key session.Key, level cluster.Level) (session.View, cluster.Level, error) {
+	v, at, err := c.Lookup(ctx, key, level)
 	if err == nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.lastUse[key] = max(c.lastUse[key], c.clock)
 	}
-	return v, err
+	return v, at, err
 }
 
-func (c *fakeCluster) LastUse(s *session.Session) session.Time {
+func (c *fakeCluster) Glance(key session.Key, level cluster.Level) (session.View, bool) {
+	c.mu.Lock()
+	blind := c.blind || c.lookupErr != nil || c.cutOff != 0 || c.onLookup != nil
+	c.mu.Unlock()
+	if blind {
+		return session.View{}, false
+	}
+	v, _, err := c.Use(context.Background(), key, level)
+	if err != nil {
+		return session.View{}, false
+	}
+	return v, true
+}
+
+func (c *fakeCluster) Glances(keys []session.Key, level cluster.Level, fn func(int, *session.View, error)) {
+	var v session.View // one for all: that of a node does not allocate either
+	var err error
+	for i, key := range keys {
+		c.mu.Lock()
+		blind := c.blind || c.lookupErr != nil || c.cutOff != 0 || c.onLookup != nil || c.every > 0 && i%c.every == 0
+		c.mu.Unlock()
+		if blind {
+			continue
+		}
+		v, _, err = c.Lookup(context.Background(), key, level)
+		v.Session.LastUse = c.LastUse(key, v.Session.LastUse)
+		fn(i, &v, err)
+	}
+}
+
+func (c *fakeCluster) LastUse(key session.Key, replicated session.Time) session.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lastUseLocked(s)
+	return c.lastUseLocked(key, replicated)
 }
 
-func (c *fakeCluster) lastUseLocked(s *session.Session) session.Time {
-	return max(s.LastUse, c.lastUse[s.Key])
+func (c *fakeCluster) lastUseLocked(key session.Key, replicated session.Time) session.Time {
+	return max(replicated, c.lastUse[key])
 }
 
 func (c *fakeCluster) Now() session.Time {
@@ -136,6 +195,13 @@ func (c *fakeCluster) Now() session.Time {
 	defer c.mu.Unlock()
 	c.tick()
 	return c.clock
+}
+
+func (c *fakeCluster) Time(context.Context) (session.Time, error) {
+	if c.timeless.Load() {
+		return 0, cluster.ErrNoLeader
+	}
+	return c.Now(), nil
 }
 
 func (c *fakeCluster) tick() {
@@ -154,7 +220,7 @@ func (c *fakeCluster) Stats() cluster.Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return cluster.Stats{
-		ClusterID: "c1", NodeID: "id-1", Name: "n1", Leader: "n1", LeaderID: "id-1", IsLeader: true, Term: 3, AppliedIndex: 7,
+		ClusterID: "c1", Version: 4, NodeID: "id-1", Name: "n1", Leader: "n1", LeaderID: "id-1", IsLeader: true, Term: 3, AppliedIndex: 7,
 		Machine: c.machine.Stats(),
 	}
 }
@@ -191,7 +257,7 @@ func (c *fakeCluster) set(fn func(*fakeCluster)) {
 
 // countingAuth is the real authenticator, with a place for what happens between the check and the entry.
 type countingAuth struct {
-	Authenticator
+	access.Authenticator
 	mu      sync.Mutex
 	calls   int
 	checked func(call int) // after the password was looked at

@@ -1,113 +1,113 @@
 package httpapi
 
 import (
+	"bytes"
+	"errors"
+
 	"github.com/valyala/fasthttp"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
+	"cloakroom/httpapi/realm"
 )
 
-// postSession is a login: POST /api/session?realmName=R.
-func (s *Server) postSession(rc *request) error {
+// ownSession is /api/session: the session of whoever calls.
+type ownSession struct {
+	state   *access.State
+	jar     *access.Jar
+	door    *access.Door
+	callers *access.Callers
+	logins  *access.Logins
+}
+
+// postSession is a login: POST /api/session?realmName=R. Without a user name and a password it goes by what else the
+// request brings along.
+func (o *ownSession) postSession(rc *exchange.Request) error {
 	var body struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
 	}
-	if err := decodeJSON(rc, &body); err != nil {
-		return err
+	empty := len(bytes.TrimSpace(rc.Ctx.PostBody())) == 0
+	if !empty {
+		if err := exchange.DecodeJSON(rc, &body); err != nil {
+			return err
+		}
 	}
-	if body.Username == "" || body.Password == "" {
-		return missingField("username and password are required")
+	password := body.Username != "" || body.Password != ""
+	if _, bearer := rc.BearerToken(); bearer && password {
+		return realm.ErrTwoCredentials
 	}
-	c := scanCookies(&rc.ctx.Request.Header)
-	t, err := s.login(rc, loginParams{
-		realm:    realmParam(rc),
-		username: body.Username,
-		password: body.Password,
-		surface:  session.SurfaceFusion,
-		replaces: c.fusion.key, // one that is over already is no obstacle
-	})
+	if ev, ok := o.door.Evidence(rc, password); ok {
+		if ev.Bearer != "" && password {
+			return realm.ErrTwoCredentials
+		}
+		err := o.loginFusion(rc, access.LoginParams{Evidence: ev})
+		if !errors.Is(err, realm.ErrNoEvidence) {
+			exchange.Challenge(rc, err)
+			return err
+		}
+	}
+	switch {
+	case empty:
+		return exchange.ErrMalformedJSON
+	case body.Username == "" || body.Password == "":
+		return exchange.MissingField("username and password are required")
+	}
+	return o.loginFusion(rc, access.LoginParams{Username: body.Username, Password: body.Password})
+}
+
+// loginFusion makes a session and sends its cookie. A session that the request's cookie names is ended with it.
+func (o *ownSession) loginFusion(rc *exchange.Request, p access.LoginParams) error {
+	c := o.jar.ScanCookies(rc)
+	p.Realm, p.Surface = exchange.RealmParam(rc), session.SurfaceFusion
+	p.Replaces = c.Fusion.Key // one that is over already is no obstacle
+	t, err := o.logins.Login(rc, p)
 	if err != nil {
 		return err
 	}
-	s.setCookie(rc, fusion, t)
-	rc.ctx.SetStatusCode(fasthttp.StatusCreated)
+	o.jar.SetCookie(rc, credential.Fusion, t)
+	rc.Ctx.SetStatusCode(fasthttp.StatusCreated)
 	return nil
 }
 
 // getSession shows who the caller is: GET /api/session.
-func (s *Server) getSession(rc *request) error {
-	p, err := s.authenticate(rc)
+func (o *ownSession) getSession(rc *exchange.Request) error {
+	p, err := o.callers.Authenticate(rc)
 	if err != nil {
 		return err
 	}
-	if p.control {
-		return errNoSession
+	if p.Control {
+		return exchange.ErrNoSession
 	}
-	rc.buf = s.appendSession(rc.buf[:0], p.view)
-	rc.ctx.Response.Header.SetContentType(typeJSON)
-	rc.ctx.SetBody(rc.buf)
+	rc.Buf = exchange.AppendSession(rc.Buf[:0], p.View, o.state.Cluster.LastUse(p.View.Session.Key, p.View.Session.LastUse))
+	rc.Ctx.Response.Header.SetContentType(exchange.TypeJSON)
+	rc.Ctx.SetBody(rc.Buf)
 	return nil
 }
 
-// appendSession appends the body of GET /api/session. A caller by Basic has no session to show.
-func (s *Server) appendSession(b []byte, view session.View) []byte {
-	sess := view.Session
-	b = appendString(append(b, `{"user":{"id":`...), sess.UserID)
-	b = appendString(append(b, `,"username":`...), sess.Username)
-	b = appendString(append(b, `,"realmName":`...), sess.Realm)
-	b = append(b, `},"roles":[`...)
-	roles := rolesOf(view)
-	for i, name := 0, roles.next(); name != ""; i, name = i+1, roles.next() {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendString(append(b, `{"name":`...), name), '}')
-	}
-	b = append(b, ']')
-	if !sess.Key.IsZero() {
-		b = s.appendTimes(append(b, `,"session":{`...), sess)
-		b = append(b, '}')
-	}
-	return append(b, '}')
-}
-
-// appendTimes appends a session's handle and times as members of a JSON object. The idle timeout ends no session later
-// than the absolute one, and none is shown to.
-func (s *Server) appendTimes(b []byte, sess *session.Session) []byte {
-	lastUse := s.cluster.LastUse(sess)
-	b = appendHandle(append(b, `"handle":"`...), sess.Key)
-	b = appendTime(append(b, `","createdAt":`...), sess.Created)
-	b = appendTime(append(b, `,"lastActiveAt":`...), lastUse)
-	b = appendTime(append(b, `,"idleExpiresAt":`...), min(lastUse.Add(sess.Idle), sess.Expires))
-	return appendTime(append(b, `,"expiresAt":`...), sess.Expires)
-}
-
-// deleteSession is a logout: DELETE /api/session. It goes by the cookie, whatever other credentials there are; without
-// a cookie there is nothing to end, and a call by Basic has succeeded.
-func (s *Server) deleteSession(rc *request) error {
-	c := scanCookies(&rc.ctx.Request.Header)
-	if !c.fusion.present && !c.mmonit.present {
-		if _, err := s.authenticate(rc); err != nil {
+// deleteSession is a logout: DELETE /api/session. It goes by the bearer token of a session or else by the cookie,
+// whatever other credentials there are; without either there is nothing to end, and a call by Basic has succeeded.
+func (o *ownSession) deleteSession(rc *exchange.Request) error {
+	c := o.jar.ScanCookies(rc)
+	if _, bearer := rc.BearerToken(); !bearer && !c.Fusion.Present && !c.MMonit.Present {
+		if _, err := o.callers.Authenticate(rc); err != nil {
 			return err
 		}
-		return noContent(rc)
+		return exchange.NoContent(rc)
 	}
-	_, cookie, err := s.session(rc, fusion)
+	_, cookie, err := o.callers.Session(rc, credential.Fusion)
 	if err != nil {
+		exchange.Challenge(rc, err)
 		return err
 	}
-	if err := s.endSessionByKey(rc, cookie.key, session.EndedByLogout); err != nil {
+	if err := o.logins.Logout(rc, cookie.Key); err != nil {
 		return err
 	}
-	s.expireCookie(rc, fusion)
-	if cookie.of == mmonit {
-		s.expireCookie(rc, mmonit)
+	o.jar.ExpireCookie(rc, credential.Fusion)
+	if cookie.Of == credential.MMonit {
+		o.jar.ExpireCookie(rc, credential.MMonit)
 	}
-	return noContent(rc)
-}
-
-// endSessionByKey ends a session for good: once it has returned without an error, no node accepts the token again.
-func (s *Server) endSessionByKey(rc *request, key session.Key, reason session.Reason) error {
-	_, err := s.do(rc, &session.Invalidate{Key: key, Reason: reason})
-	return err
+	return exchange.NoContent(rc)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
 	"cloakroom/httpapi/realm"
 )
 
@@ -29,7 +30,7 @@ func TestLoginAnswer(t *testing.T) {
 					t.Fatalf("cookies: %v", cookies)
 				}
 				text, rest, _ := strings.Cut(strings.TrimPrefix(cookies[0], "id="), ";")
-				if _, ok := parseToken([]byte(text)); !ok || len(text) != 36 || rest != "HttpOnly;Path=/api;SameSite=Lax" {
+				if _, ok := credential.Parse([]byte(text)); !ok || len(text) != 36 || rest != "HttpOnly;Path=/api;SameSite=Lax" {
 					t.Fatalf("cookie is %q", cookies[0])
 				}
 			}
@@ -128,7 +129,7 @@ func TestLoginReplacesTheCookiesSession(t *testing.T) {
 	f.expect(f.send("GET", "/api/session", cookie("id="+first)), 401, "session-invalid")
 	f.expect(f.send("GET", "/api/session", cookie("id="+second)), 200, "")
 	f.loginAs("ann", cookie("id="+first))                  // ended
-	f.loginAs("ann", cookie("id="+mintToken().text))       // never was
+	f.loginAs("ann", cookie("id="+credential.Mint().Text)) // never was
 	f.loginAs("ann", cookie("id=garbage"))                 // no token
 	f.loginAs("ann", cookie("id="+first+"; id="+second))   // two
 	f.loginAs("ann", header("Authorization", "Basic !!!")) // not looked at
@@ -151,7 +152,7 @@ func TestGetSession(t *testing.T) {
 	f.fake.advance(90*time.Second + 5*time.Millisecond)
 	a := f.send("GET", "/api/session?realmName=ignored", cookie("id="+token))
 	f.expect(a, 200, "")
-	key, _ := parseToken([]byte(token))
+	key, _ := credential.Parse([]byte(token))
 	want := `{"user":{"id":"user-svc","username":"svc","realmName":"native"},"roles":[{"name":"developer"},{"name":"service"}],` +
 		`"session":{"handle":"` + key.String() + `","createdAt":"2023-11-14T22:13:20.000Z","lastActiveAt":"2023-11-14T22:14:50.005Z",` +
 		`"idleExpiresAt":"2023-11-14T22:44:50.005Z","expiresAt":"2023-11-15T06:13:20.000Z"}}`
@@ -191,7 +192,7 @@ func TestSessionsThatAreNone(t *testing.T) {
 	for _, method := range []string{"GET", "DELETE"} {
 		for name, o := range map[string]option{
 			"none":      func(*ctxOf) {},
-			"unknown":   idCookie(mintToken()),
+			"unknown":   idCookie(credential.Mint()),
 			"ended":     cookie("id=" + ended),
 			"garbage":   cookie("id=1"),
 			"empty":     cookie("id="),

@@ -2,29 +2,42 @@ package httpapi
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"cloakroom/cluster"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/exchange"
 )
+
+// health says how this node is, and sees the cluster.
+type health struct {
+	draining atomic.Bool // this server is to stop
+	visits   visits      // since then, and who asks for its health
+	state    *access.State
+}
 
 // healthz says that the process answers. It must not depend on the cluster: a node without a leader is not to be
 // restarted.
-func (s *Server) healthz(rc *request) error {
-	return writeJSON(rc, 200, statusBody{"ok"})
+func (h *health) healthz(rc *exchange.Request) error {
+	return exchange.WriteJSON(rc, 200, statusBody{"ok"})
 }
 
 // readyz says whether to send requests here: 503 with the reason when not.
-func (s *Server) readyz(rc *request) error {
-	if err := s.ready(); err != nil {
+func (h *health) readyz(rc *exchange.Request) error {
+	if !rc.Control {
+		h.visits.check()
+	}
+	if err := h.ready(); err != nil {
 		return err
 	}
-	return writeJSON(rc, 200, statusBody{"ready"})
+	return exchange.WriteJSON(rc, 200, statusBody{"ready"})
 }
 
-func (s *Server) ready() error {
-	if s.draining.Load() {
+func (h *health) ready() error {
+	if h.draining.Load() {
 		return cluster.ErrDraining
 	}
-	return s.cluster.Ready()
+	return h.state.Cluster.Ready()
 }
 
 type statusBody struct {
@@ -36,6 +49,7 @@ type clusterBody struct {
 	ClusterID string       `json:"clusterId"`
 	Leader    string       `json:"leader"` // "": none
 	Term      uint64       `json:"term"`
+	Version   uint8        `json:"version"` // of commands: the newest that all members know
 	Members   []memberBody `json:"members"`
 }
 
@@ -48,21 +62,25 @@ type memberBody struct {
 	State        string `json:"state"`
 	AppliedIndex uint64 `json:"appliedIndex"` // 0: not known
 	Leader       bool   `json:"leader,omitempty"`
-	Draining     bool   `json:"draining,omitempty"` // known of this node alone
+	Draining     bool   `json:"draining,omitempty"`
+	DiskLow      bool   `json:"diskLow,omitempty"`
+	MemoryFull   bool   `json:"memoryFull,omitempty"`
 	ReadReplica  bool   `json:"readReplica,omitempty"`
 	Pin          string `json:"pin,omitempty"` // an operator's word on its vote: "voter", "non-voter"
 	Self         bool   `json:"self,omitempty"`
+	Version      uint8  `json:"version"` // the newest commands that its program knows; 0: not known
 }
 
 // clusterView is how this node sees the cluster.
-func (s *Server) clusterView() clusterBody {
-	stats := s.cluster.Stats()
-	body := clusterBody{ClusterID: stats.ClusterID, Leader: stats.Leader, Term: stats.Term, Members: []memberBody{}}
-	for _, m := range s.cluster.Members() {
+func (h *health) clusterView() clusterBody {
+	stats := h.state.Cluster.Stats()
+	body := clusterBody{ClusterID: stats.ClusterID, Leader: stats.Leader, Term: stats.Term, Version: stats.Version, Members: []memberBody{}}
+	for _, m := range h.state.Cluster.Members() {
 		body.Members = append(body.Members, memberBody{
 			ID: m.ID, Name: m.Name, HTTP: m.HTTP, Peer: m.Peer, Role: m.Role, State: m.State, AppliedIndex: m.AppliedIndex,
-			Leader: m.Leader, Draining: m.Self && errors.Is(s.ready(), cluster.ErrDraining), Self: m.Self,
-			ReadReplica: m.ReadReplica, Pin: m.Pin,
+			Leader: m.Leader, Draining: m.Draining || m.Self && errors.Is(h.ready(), cluster.ErrDraining), Self: m.Self,
+			DiskLow: m.DiskLow, MemoryFull: m.MemoryFull,
+			ReadReplica: m.ReadReplica, Pin: m.Pin, Version: m.Version,
 		})
 	}
 	return body
@@ -70,6 +88,6 @@ func (s *Server) clusterView() clusterBody {
 
 // getCluster is GET /cluster on the control socket. The operator's listener has it, too; the API asks for a login:
 // listMembers.
-func (s *Server) getCluster(rc *request) error {
-	return writeJSON(rc, 200, s.clusterView())
+func (h *health) getCluster(rc *exchange.Request) error {
+	return exchange.WriteJSON(rc, 200, h.clusterView())
 }

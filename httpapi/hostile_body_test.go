@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"cloakroom/httpapi/exchange"
 )
 
 // Bodies of a login that are no JSON, or not the JSON that is asked for.
@@ -51,8 +53,8 @@ func TestHostileJSON(t *testing.T) {
 		{"line break in a string", name("\"ann\r\nX-Evil: 1\""), "400 malformed-json", goesOn},
 		{"line break in escapes", name(`"ann\r\nX-Evil: 1"`), "401 invalid-credentials", goesOn},
 		{"unknown escape", name(`"\x41nn"`), "400 malformed-json", goesOn},
-		{"deep array", login(strings.Repeat("[", maxBody)), "400 malformed-json", goesOn},
-		{"deep array to its end", login(strings.Repeat("[", maxBody/2) + strings.Repeat("]", maxBody/2)), "400 malformed-json", goesOn},
+		{"deep array", login(strings.Repeat("[", exchange.MaxBody)), "400 malformed-json", goesOn},
+		{"deep array to its end", login(strings.Repeat("[", exchange.MaxBody/2) + strings.Repeat("]", exchange.MaxBody/2)), "400 malformed-json", goesOn},
 		{"deep object in what nobody reads", with(`"x":` + strings.Repeat(`{"a":`, 5000)), "400 malformed-json", goesOn},
 		{"deep and well-formed in what nobody reads", with(`"x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000)), "201", goesOn},
 		{"name that is a number", name("1"), "400 malformed-json", goesOn},
@@ -107,17 +109,17 @@ func TestHostileSizes(t *testing.T) {
 		{"identity", packed("identity", annsJSON), "201", goesOn},
 		{"coding without a body", head("GET /api/session", "Content-Encoding: gzip", "Cookie: id={ann}"), "200 ann", goesOn},
 
-		{"as long as may be", of("POST /api/session", maxBody), "400 malformed-json", goesOn},
-		{"a byte too long", of("POST /api/session", maxBody+1), "413 limit-body", closes},
+		{"as long as may be", of("POST /api/session", exchange.MaxBody), "400 malformed-json", goesOn},
+		{"a byte too long", of("POST /api/session", exchange.MaxBody+1), "413 limit-body", closes},
 		{"a megabyte", of("POST /api/session", 1<<20), "413 limit-body", closes},
 		{"a megabyte for nobody", of("POST /nowhere", 1<<20), "413 limit-body", closes},
 		{"a megabyte of a GET", of("GET /healthz", 1<<20), "413 limit-body", closes},
 		{"said to be an exabyte", head("POST /api/session", "Content-Length: 1152921504606846976"), "413 limit-body", closes},
-		{"bulk call as long as may be", of("POST /api/sessions", maxBulkBody), "400 malformed-json", goesOn},
-		{"bulk call a byte too long", of("POST /api/sessions", maxBulkBody+1), "413 limit-body", closes},
-		{"long body for a bulk call written otherwise", of("POST /api//sessions", maxBody+1), "413 limit-body", closes},
-		{"long body by a bulk call's query", of("POST /api/session?/api/sessions", maxBody+1), "413 limit-body", closes},
-		{"long body after a bulk call", of("POST /api/sessions", maxBulkBody) + of("POST /api/session", maxBody+1), "400 malformed-json; 413 limit-body", closes},
+		{"bulk call as long as may be", of("POST /api/sessions", exchange.MaxBulkBody), "400 malformed-json", goesOn},
+		{"bulk call a byte too long", of("POST /api/sessions", exchange.MaxBulkBody+1), "413 limit-body", closes},
+		{"long body for a bulk call written otherwise", of("POST /api//sessions", exchange.MaxBody+1), "413 limit-body", closes},
+		{"long body by a bulk call's query", of("POST /api/session?/api/sessions", exchange.MaxBody+1), "413 limit-body", closes},
+		{"long body after a bulk call", of("POST /api/sessions", exchange.MaxBulkBody) + of("POST /api/session", exchange.MaxBody+1), "400 malformed-json; 413 limit-body", closes},
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"cloakroom/httpapi/exchange"
 )
 
 // smuggled would end the victim's session if it were taken for a request.
@@ -173,7 +175,7 @@ func TestHostilePipelines(t *testing.T) {
 func TestHostileExpectations(t *testing.T) {
 	const expect = "Expect: 100-continue"
 	login := func(fields ...string) string { return jsonRequest("POST /api/session", annsJSON, fields...) }
-	long := "Content-Length: " + strconv.Itoa(maxBody+1)
+	long := "Content-Length: " + strconv.Itoa(exchange.MaxBody+1)
 	newHostileServer(t).run([]hostile{
 		{"does not wait", login(expect), "100; 201", goesOn},
 		{"in other letters", login("expect: 100-Continue"), "100; 201", goesOn},
@@ -182,8 +184,8 @@ func TestHostileExpectations(t *testing.T) {
 		{"with an empty one", head("POST /api/session", expect, "Content-Length: 0"), "400 malformed-json", goesOn},
 		{"in HTTP/1.0", "GET /healthz HTTP/1.0\r\nContent-Length: 2\r\n" + expect + "\r\n\r\n{}", "200", closes},
 		{"too much", head("POST /api/session", expect, long), "413 limit-body", closes},
-		{"too much of a bulk call", head("POST /api/sessions", expect, "Content-Length: "+strconv.Itoa(maxBulkBody+1)), "413 limit-body", closes},
-		{"not too much for a bulk call", head("POST /api/sessions", expect, long) + strings.Repeat(" ", maxBody+1), "100; 401 session-invalid", goesOn},
+		{"too much of a bulk call", head("POST /api/sessions", expect, "Content-Length: "+strconv.Itoa(exchange.MaxBulkBody+1)), "413 limit-body", closes},
+		{"not too much for a bulk call", head("POST /api/sessions", expect, long) + strings.Repeat(" ", exchange.MaxBody+1), "100; 401 session-invalid", goesOn},
 		{"something hidden behind too much", head("POST /api/session", expect, long) + smuggled, "413 limit-body", closes},
 		{"in chunks", chunked("2\r\n{}\r\n0\r\n\r\n"+smuggled, expect), "100; 400 missing-field", closes},
 		{"length and encoding", chunked("0\r\n\r\n"+smuggled, expect, "Content-Length: 5"), "400 bad-framing", closes},

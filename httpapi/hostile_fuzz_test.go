@@ -55,7 +55,7 @@ func FuzzFraming(f *testing.F) {
 			h.handler(ctx)
 		}, 1)
 		_ = server.ServeConn(whole{bytes.NewReader(sent)}) // how it ends does not matter
-		if n := h.metrics.panics.Load(); n > 0 {
+		if n := h.panics.Load(); n > 0 {
 			t.Fatalf("panic at %q", sent)
 		}
 		theirs, err := readAll(sent)

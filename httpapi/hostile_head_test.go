@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"cloakroom/httpapi/exchange"
 )
 
 // The first line: what is asked for, and in what language.
@@ -47,16 +49,16 @@ func TestHostileFirstLines(t *testing.T) {
 		{"websocket", head("GET /healthz", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x"), "200", goesOn},
 		{"h2c", head("GET /healthz", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__"), "200", goesOn},
 
-		{"line of 8 KiB", head("GET /"+strings.Repeat("a", maxHeader)) + smuggled, "413 limit-header", closes},
-		{"query of 8 KiB", head("GET /healthz?"+strings.Repeat("a", maxHeader)) + smuggled, "413 limit-header", closes},
-		{"field of 8 KiB", head("GET /healthz", "A: "+strings.Repeat("a", maxHeader)) + smuggled, "413 limit-header", closes},
-		{"name of 8 KiB", head("GET /healthz", strings.Repeat("a", maxHeader)+": a") + smuggled, "413 limit-header", closes},
+		{"line of 8 KiB", head("GET /"+strings.Repeat("a", exchange.MaxHeader)) + smuggled, "413 limit-header", closes},
+		{"query of 8 KiB", head("GET /healthz?"+strings.Repeat("a", exchange.MaxHeader)) + smuggled, "413 limit-header", closes},
+		{"field of 8 KiB", head("GET /healthz", "A: "+strings.Repeat("a", exchange.MaxHeader)) + smuggled, "413 limit-header", closes},
+		{"name of 8 KiB", head("GET /healthz", strings.Repeat("a", exchange.MaxHeader)+": a") + smuggled, "413 limit-header", closes},
 		{"field of a megabyte", head("GET /healthz", "A: "+strings.Repeat("a", 1<<20)), "413 limit-header", closes},
 		{"2000 fields", head("GET /healthz", strings.Repeat("a:b\r\n", 2000)+"c: d"), "413 limit-header", closes},
 		{"1600 fields", head("GET /healthz", strings.Repeat("a:b\r\n", 1600)+"c: d"), "200", goesOn},
-		{"8 KiB of empty lines", strings.Repeat("\r\n", maxHeader), "", closes},
-		{"8 KiB without a line", strings.Repeat("G", 2*maxHeader), "413 limit-header", closes},
-		{"zeros", strings.Repeat("\x00", 2*maxHeader), "413 limit-header", closes},
+		{"8 KiB of empty lines", strings.Repeat("\r\n", exchange.MaxHeader), "", closes},
+		{"8 KiB without a line", strings.Repeat("G", 2*exchange.MaxHeader), "413 limit-header", closes},
+		{"zeros", strings.Repeat("\x00", 2*exchange.MaxHeader), "413 limit-header", closes},
 	})
 }
 
@@ -69,7 +71,7 @@ func TestHostileProtocols(t *testing.T) {
 		{"Redis", "*1\r\n$4\r\nPING\r\n\r\n", "400 bad-request", closes},
 		{"memcached", "stats\r\n", "400 bad-request", closes},
 		{"PROXY version 1 of a stranger", "PROXY TCP4 192.0.2.9 192.0.2.1 1 80\r\n" + head("GET /healthz"), "400 bad-request", closes},
-		{"PROXY version 2 of a stranger", proxyV2 + "\x21\x11\x00\x0c\xc0\x00\x02\x09\xc0\x00\x02\x01\x00\x01\x00\x50" + head("GET /healthz"), "400 bad-request", closes},
+		{"PROXY version 2 of a stranger", proxySignature + "\x21\x11\x00\x0c\xc0\x00\x02\x09\xc0\x00\x02\x01\x00\x01\x00\x50" + head("GET /healthz"), "400 bad-request", closes},
 	})
 }
 
@@ -144,7 +146,7 @@ func TestHostileTargets(t *testing.T) {
 		{"thousand parameters", get("/api/session?" + strings.Repeat("a=b&", 1000)), "200 ann", goesOn},
 		{"page of nothing", head("GET /api/sessions?limit=0", "Cookie: id={root}"), "400 bad-field", goesOn},
 		{"page of -1", head("GET /api/sessions?limit=-1", "Cookie: id={root}"), "400 bad-field", goesOn},
-		{"page of too many", head("GET /api/users?limit="+strconv.Itoa(maxPage+1), "Cookie: id={root}"), "400 bad-field", goesOn},
+		{"page of too many", head("GET /api/users?limit="+strconv.Itoa(exchange.MaxPage+1), "Cookie: id={root}"), "400 bad-field", goesOn},
 		{"page of far too many", head("GET /api/sessions?limit=99999999999999999999", "Cookie: id={root}"), "400 bad-field", goesOn},
 		{"page after nonsense", head("GET /api/sessions?after=%00", "Cookie: id={root}"), "400 bad-handle", goesOn},
 		{"page after a line break", head("GET /api/users?limit=1&after=%0d%0aX-Evil:%201", "Cookie: id={root}"), "200", goesOn},

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"cloakroom/httpapi/exchange"
+	"cloakroom/httpapi/transport"
 )
 
 // Cookies and credentials that are broken, doubled or somebody else's.
@@ -41,7 +44,7 @@ func TestHostileCredentials(t *testing.T) {
 		{"thousand others", get("Cookie: " + strings.Repeat("a=b; ", 1000) + "id={ann}"), "200 ann", goesOn},
 		{"thousand of the name", get("Cookie: " + strings.Repeat("id=b; ", 1000) + "id={ann}"), "200 ann", goesOn},
 		{"seven KiB", get("Cookie: id=" + strings.Repeat("0", 7<<10)), none, goesOn},
-		{"more than a header holds", get("Cookie: id=" + strings.Repeat("0", maxHeader)), "413 limit-header", closes},
+		{"more than a header holds", get("Cookie: id=" + strings.Repeat("0", exchange.MaxHeader)), "413 limit-header", closes},
 		{"NUL", get("Cookie: id={ann}\x00"), "400 bad-request", closes},
 		{"other bytes", get("Cookie: id=\xff\xfe{ann}"), none, goesOn},
 		{"on two lines", get("Cookie: id=", " {ann}"), "400 bad-request", closes},
@@ -126,9 +129,9 @@ func TestHostileFields(t *testing.T) {
 func TestHostileProxyHeaders(t *testing.T) {
 	get, hidden := head("GET /healthz"), head("DELETE /api/session", "Cookie: id="+victim)
 	v2 := func(command, family byte, length int, rest string) string {
-		return proxyV2 + string([]byte{command, family, byte(length >> 8), byte(length)}) + rest
+		return proxySignature + string([]byte{command, family, byte(length >> 8), byte(length)}) + rest
 	}
-	trusting := func(f *fixture) { f.trusted = proxies{netip.MustParsePrefix("127.0.0.0/8")} }
+	trusting := func(f *fixture) { f.clients.Trusted = transport.Proxies{netip.MustParsePrefix("127.0.0.0/8")} }
 	newHostileServer(t, trusting).run([]hostile{
 		{"none", get, "200", goesOn},
 		{"good", "PROXY TCP4 192.0.2.9 192.0.2.1 1 80\r\n" + get, "200", goesOn},
@@ -146,6 +149,6 @@ func TestHostileProxyHeaders(t *testing.T) {
 		{"version 2, unknown command", v2(0x22, 0x11, 12, "123456789012") + hidden, "400 bad-request", closes},
 		{"version 2, too short for an address", v2(0x21, 0x11, 4, "1234") + hidden, "400 bad-request", closes},
 		{"version 2, longer than may be", v2(0x21, 0x11, 1<<15, "") + hidden, "400 bad-request", closes},
-		{"version 2, broken signature", proxyV2[:8] + "XXXX\x21\x11\x00\x00" + hidden, "400 bad-request", closes},
+		{"version 2, broken signature", proxySignature[:8] + "XXXX\x21\x11\x00\x00" + hidden, "400 bad-request", closes},
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cloakroom/httpapi/transport"
 )
 
 // deed is a row for what takes more than sending something: do does it, and the answers come after it, or meanwhile.
@@ -38,54 +40,58 @@ func (h *hostileServer) act(deeds []deed) {
 	h.healthy()
 }
 
-// soon is a time limit that a test can wait for, and that a client on the same machine keeps if it means to.
+// soon is a time limit that a test can wait for. Who is under it is to miss it: nothing is asked of the machine.
 const soon = 500 * time.Millisecond
 
-func hurried(f *fixture) {
-	for _, limit := range []*time.Duration{&f.api.ReadTimeout, &f.api.WriteTimeout, &f.api.IdleTimeout} {
-		if *limit <= 0 {
+func limited(f *fixture) {
+	for _, limit := range []time.Duration{f.api.ReadTimeout, f.api.WriteTimeout, f.api.IdleTimeout} {
+		if limit <= 0 {
 			f.t.Error("a time limit is missing")
 		}
-		*limit = soon
 	}
-	f.trusted = proxies{netip.MustParsePrefix("127.0.0.0/8")} // with a PROXY header, or without
+	f.clients.Trusted = transport.Proxies{netip.MustParsePrefix("127.0.0.0/8")} // with a PROXY header, or without
 }
 
 // Clients that take their time. The limit is for the whole request, however many bytes come.
 func TestHostileSlowness(t *testing.T) {
-	says := func(text string) func(*attacker) { return func(w *attacker) { w.start(text) } }
+	says := func(text string) func(*attacker) { return func(w *attacker) { w.start(text); w.hurried(len(text)) } }
+	drips := func(text, again string) func(*attacker) {
+		return func(w *attacker) { w.start(text); <-w.written; w.drip(again); w.hurried(len(text) + 1) }
+	}
+	// answered is for what comes behind, or with, a request that is answered in time.
+	answered := func(text, want string, then func(*attacker)) func(*attacker) {
+		return func(w *attacker) { w.start(text); w.wants(want, gone); then(w); w.hurried(len(text)) }
+	}
+	silence := func(*attacker) {}
 	const start = "GET /healthz HTTP/1.1\r\nHost: cloak.example\r\n"
-	newHostileServer(t, hurried).act([]deed{
+	newHostileServer(t, limited).act([]deed{
 		{"not a byte", says(""), "408 request-timeout", closes},
 		{"one byte", says("G"), "408 request-timeout", closes},
 		{"half a line", says("GET /heal"), "408 request-timeout", closes},
 		{"half a head", says(start), "408 request-timeout", closes},
 		{"a line that ends in LF, and no more", says("GET /healthz HTTP/1.1\nHost: cloak.example\n\n"), "408 request-timeout", closes},
-		{"a head, a byte at a time", func(w *attacker) { w.start(start + "A: "); <-w.written; w.drip("a") }, "408 request-timeout", closes},
-		{"fields, a byte at a time", func(w *attacker) { w.start(start); <-w.written; w.drip("A: b\r\n") }, "408 request-timeout", closes},
-		{"empty lines, a byte at a time", func(w *attacker) { w.drip("\r\n") }, "", closes},
+		{"a head, a byte at a time", drips(start+"A: ", "a"), "408 request-timeout", closes},
+		{"fields, a byte at a time", drips(start, "A: b\r\n"), "408 request-timeout", closes},
+		{"empty lines, a byte at a time", drips("", "\r\n"), "", closes},
 		{"half of a PROXY header", says("PROXY TCP4 192.0.2.9 "), "408 request-timeout", closes},
-		{"half of a PROXY header of version 2", says(proxyV2 + "\x21\x11\x00\x0c"), "408 request-timeout", closes},
+		{"half of a PROXY header of version 2", says(proxySignature + "\x21\x11\x00\x0c"), "408 request-timeout", closes},
 		{"no body", says(head("POST /api/session", "Content-Length: 100")), "408 request-timeout", closes},
 		{"half a body", says(head("POST /api/session", "Content-Length: 100") + "{"), "408 request-timeout", closes},
-		{"a body, a byte at a time", func(w *attacker) {
-			w.start(head("POST /api/session", "Content-Length: 30000"))
-			<-w.written
-			w.drip(" ")
-		}, "408 request-timeout", closes},
+		{"a body, a byte at a time", drips(head("POST /api/session", "Content-Length: 30000"), " "), "408 request-timeout", closes},
 		{"no chunk", says(chunked("")), "408 request-timeout", closes},
 		{"half a size", says(chunked("5")), "408 request-timeout", closes},
 		{"half a chunk", says(chunked("5\r\n{")), "408 request-timeout", closes},
 		{"no last chunk", says(chunked("2\r\n{}\r\n")), "408 request-timeout", closes},
 		{"no end of the trailer", says(chunked("2\r\n{}\r\n0\r\nA: b\r\n")), "408 request-timeout", closes},
-		{"an extension, a byte at a time", func(w *attacker) { w.start(chunked("2;")); <-w.written; w.drip("a") }, "408 request-timeout", closes},
-		{"chunks, a byte at a time", func(w *attacker) { w.start(chunked("")); <-w.written; w.drip("1\r\n \r\n") }, "408 request-timeout", closes},
-		{"asks for leave, and does nothing with it", says(head("POST /api/session", "Content-Length: 2", "Expect: 100-continue")), "100; 408 request-timeout", closes},
-		{"one request, and silence", says(head("GET /healthz")), "200", lapses},
-		{"one request, and half another", says(head("GET /healthz") + start), "200; 408 request-timeout", closes},
-		{"one request, and a byte at a time", func(w *attacker) { w.start(head("GET /healthz")); <-w.written; w.drip("A") }, "200; 408 request-timeout", closes},
+		{"an extension, a byte at a time", drips(chunked("2;"), "a"), "408 request-timeout", closes},
+		{"chunks, a byte at a time", drips(chunked(""), "1\r\n \r\n"), "408 request-timeout", closes},
+		{"asks for leave, and does nothing with it", answered(head("POST /api/session", "Content-Length: 2", "Expect: 100-continue"), "100", silence), "408 request-timeout", closes},
+		{"one request, and silence", answered(head("GET /healthz"), "200", silence), "", lapses},
+		{"one request, and half another", answered(head("GET /healthz")+start, "200", silence), "408 request-timeout", closes},
+		{"one request, and a byte at a time", answered(head("GET /healthz")+"A", "200", func(w *attacker) { w.drip("A") }), "408 request-timeout", closes},
 		{"never reads", func(w *attacker) {
 			w.start(strings.Repeat(head("GET /nowhere"), 100_000))
+			w.hurried(0)
 			<-w.written
 			if w.failed == nil {
 				w.t.Error("the server has taken everything")
@@ -170,12 +176,14 @@ func TestHostileLeavers(t *testing.T) {
 
 // Answers that fasthttp gives by itself, on a connection that was silent for longer than the time limit of a write.
 func TestHostilePauses(t *testing.T) {
-	h := newHostileServer(t, func(f *fixture) { f.api.WriteTimeout = soon })
+	h := newHostileServer(t)
 	after := func(text string) func(*attacker) {
 		return func(w *attacker) {
 			w.start(head("GET /healthz"))
 			w.wants("200", gone)
-			<-time.After(soon + soon/10)
+			if err := h.leisure.pause(w.c); err != nil {
+				w.t.Fatal(err)
+			}
 			w.start(text)
 		}
 	}
@@ -203,7 +211,7 @@ func TestHostileTalkers(t *testing.T) {
 			}
 		}
 	}
-	long := strings.Repeat(" ", lingerBytes-1<<16) // more than fits between the two, so that it must be read
+	long := strings.Repeat(" ", transport.LingerBytes-1<<16) // more than fits between the two, so that it must be read
 	newHostileServer(t).act([]deed{
 		{"a long body", says(bodied("POST /api/session", long)), "413 limit-body", closes},
 		{"a long body in chunks", says(chunked("8000\r\n" + long)), "400 bad-request", closes},
@@ -223,9 +231,9 @@ func (r oneByte) Read(b []byte) (int, error) { return r.Reader.Read(b[:min(1, le
 // Where TLS is spoken, nobody gets an answer who does not speak it, and nobody is waited for.
 func TestHostileHandshakes(t *testing.T) {
 	cert, key := writeCertificate(t)
-	f := newFixture(t, func(cfg *Config) { cfg.TLSCert, cfg.TLSKey = cert, key })
-	f.api.ReadTimeout, f.api.WriteTimeout = soon, soon
-	h := &hostileServer{fixture: f.opened()}
+	slow := newLeisure(t)
+	f := newFixture(t, func(cfg *Config) { cfg.TLSCert, cfg.TLSKey, cfg.Listener = cert, key, slow })
+	h := &hostileServer{fixture: f.opened(), leisure: slow}
 	var rows sync.WaitGroup
 	for name, send := range map[string]string{
 		"not a byte":   "",
@@ -238,6 +246,7 @@ func TestHostileHandshakes(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				w := h.connect(t)
 				w.start(send)
+				w.hurried(0)
 				if said, _ := io.ReadAll(w.r); strings.Contains(string(said), "HTTP/") { // an alert of TLS may come
 					t.Errorf("%q", said)
 				}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 )
 
 // The tables of hostile_*_test.go say what clients get that send what they should not, or in a way that they should
@@ -49,15 +51,17 @@ const (
 // hostileServer is a server under attack, and what it was like before.
 type hostileServer struct {
 	*fixture
+	leisure    *leisure
 	goroutines int
 }
 
 // patience bounds every wait: for the server to close a connection, or to be as it was.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func newHostileServer(t *testing.T, change ...func(*fixture)) *hostileServer {
 	t.Helper()
-	h := &hostileServer{fixture: newFixture(t)}
+	h := &hostileServer{fixture: newFixture(t), leisure: newLeisure(t)}
+	h.cfg.Listener = h.leisure
 	for _, fn := range change {
 		fn(h.fixture)
 	}
@@ -86,10 +90,10 @@ func (h *hostileServer) run(rows []hostile) {
 
 // tokens makes sessions for a row: {ann}, {svc} and {root} of the Fusion login, {ann2} another one, {z} of the M/Monit
 // login without CSRF protection, {gone} one that is over, and the victim.
-func (h *hostileServer) tokens(t *testing.T) (*strings.Replacer, token) {
+func (h *hostileServer) tokens(t *testing.T) (*strings.Replacer, credential.Token) {
 	t.Helper()
-	made := map[string]token{}
-	list := []string{"{gone}", mintToken().text}
+	made := map[string]credential.Token{}
+	list := []string{"{gone}", credential.Mint().Text}
 	for name, create := range map[string]session.Create{
 		"{ann}": {Username: "ann"}, "{ann2}": {Username: "ann"}, "{svc}": {Username: "svc"}, "{root}": {Username: "root"},
 		victim: {Username: "ann"}, "{z}": {Username: "ann", Surface: session.SurfaceMMonit, CSRFOff: true},
@@ -97,11 +101,11 @@ func (h *hostileServer) tokens(t *testing.T) (*strings.Replacer, token) {
 		f := *h.fixture
 		f.t = t
 		made[name] = f.create(create)
-		list = append(list, name, made[name].text)
+		list = append(list, name, made[name].Text)
 	}
 	t.Cleanup(func() { // a user has 100 at most
 		for _, one := range made {
-			_, _ = h.fake.Do(context.WithoutCancel(t.Context()), &session.Invalidate{Key: one.key, Reason: session.EndedByLogout}) // a row may have done it
+			_, _ = h.fake.Do(context.WithoutCancel(t.Context()), &session.Invalidate{Key: one.Key, Reason: session.EndedByLogout}) // a row may have done it
 		}
 	})
 	return strings.NewReplacer(list...), made[victim]
@@ -128,7 +132,7 @@ func (h *hostileServer) healthy() {
 	await(t, "the last request", func() bool { return h.inFlight.Load() == 0 })
 	await(t, "connections to be closed", func() bool { return h.api.GetOpenConnectionsCount() == 0 && h.held() == 1 })
 	await(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= h.goroutines })
-	if n := h.metrics.panics.Load(); n != 0 {
+	if n := h.panics.Load(); n != 0 {
 		t.Errorf("%d panics", n)
 	}
 	if logs := h.logs.String(); strings.Contains(logs, "level=ERROR") || strings.Contains(logs, "level=WARN") {
@@ -141,9 +145,7 @@ func (h *hostileServer) healthy() {
 
 // held returns how many listeners and connections the server has charge of.
 func (h *hostileServer) held() int {
-	h.listeners.mu.Lock()
-	defer h.listeners.mu.Unlock()
-	return len(h.listeners.open)
+	return h.listeners.Held()
 }
 
 // await waits for a condition; its failure shows what runs.
@@ -161,6 +163,7 @@ func await(t testing.TB, what string, cond func() bool) {
 // attacker is a client that may do everything that TCP allows.
 type attacker struct {
 	t       *testing.T
+	server  *leisure
 	c       *net.TCPConn
 	r       *bufio.Reader
 	tokens  *strings.Replacer // what stands for tokens in what is sent; nil: nothing does
@@ -175,7 +178,7 @@ func (h *hostileServer) connect(t *testing.T) *attacker {
 		t.Fatal(err)
 	}
 	tcp, _ := c.(*net.TCPConn)
-	a := &attacker{t: t, c: tcp, r: bufio.NewReader(tcp)}
+	a := &attacker{t: t, server: h.leisure, c: tcp, r: bufio.NewReader(tcp)}
 	t.Cleanup(func() {
 		_ = tcp.Close()
 		if a.written != nil {
@@ -190,9 +193,6 @@ func (h *hostileServer) connect(t *testing.T) *attacker {
 
 // start sends text. It does not wait: the server may stop reading, and need not.
 func (w *attacker) start(text string) {
-	if w.written != nil {
-		<-w.written
-	}
 	if w.tokens != nil {
 		text = w.tokens.Replace(text)
 	}
@@ -202,8 +202,12 @@ func (w *attacker) start(text string) {
 	})
 }
 
-// sending runs what sends. Its failure is no error by itself: the server may refuse in the middle.
+// sending runs what sends, after what was to be sent before. Its failure is no error by itself: the server may refuse in the
+// middle.
 func (w *attacker) sending(send func() error) {
+	if w.written != nil {
+		<-w.written
+	}
 	done := make(chan struct{})
 	w.written = done
 	go func() {
@@ -224,6 +228,15 @@ func (w *attacker) drip(text string) {
 			<-pause.C
 		}
 	})
+}
+
+// hurried has the server's limits for the connection be over soon, when it has read so many bytes.
+func (w *attacker) hurried(read int) {
+	w.t.Helper()
+	await(w.t, "the server to read", func() bool { return w.server.got(w.c) >= read })
+	if err := w.server.hurry(w.c); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // halfClose says that nothing more will come; answers are still read. reset goes without a word.
@@ -263,7 +276,8 @@ func (w *attacker) nextTo(method string) answer {
 	if a.status == http.StatusContinue {
 		return a
 	}
-	if a.get("Cache-Control") != "no-store" || a.status >= 400 && a.get("X-Request-Id") == "" {
+	a.armoured(w.t)
+	if a.status >= 400 && a.get("X-Request-Id") == "" {
 		w.t.Errorf("answer %d with headers %v", a.status, a.header)
 	}
 	if a.get("X-Evil") != "" || a.get("Set-Cookie") == "evil=1" {
@@ -323,7 +337,7 @@ func (w *attacker) checkDetail(a answer, detail string) {
 		}
 	case detail == "":
 	case a.status >= 400:
-		if code := errorCode(w.t, a.body); code != detail || a.get("Content-Type") != typeJSON {
+		if code := errorCode(w.t, a.body); code != detail || a.get("Content-Type") != exchange.TypeJSON {
 			w.t.Errorf("code %q, not %q: %v %s", code, detail, a.header, a.body)
 		}
 	case a.status >= 300:

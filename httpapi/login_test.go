@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"cloakroom/cluster"
+	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
 	"cloakroom/httpapi/realm"
 )
 
@@ -107,13 +108,13 @@ func TestLoginOfDisabledMidway(t *testing.T) {
 func TestLoginKeepsAddressAndAgent(t *testing.T) {
 	f := newFixture(t)
 	token := f.loginAs("ann", header("User-Agent", "curl/8 \té"+strings.Repeat("x", 300)), from("203.0.113.9:4444"))
-	key, _ := parseToken([]byte(token))
-	v, ok := f.fake.machine.Lookup(key)
-	if !ok || v.Session.Address != "203.0.113.9" || !strings.HasPrefix(v.Session.Agent, "curl/8 ???xxx") || len(v.Session.Agent) != session.MaxAgent {
-		t.Errorf("session is %+v", v.Session)
+	key, _ := credential.Parse([]byte(token))
+	s, ok := f.fake.machine.Session(key)
+	if !ok || s.Address != "203.0.113.9" || !strings.HasPrefix(s.Agent, "curl/8 ???xxx") || len(s.Agent) != session.MaxAgent {
+		t.Fatalf("session is %+v", s)
 	}
-	if v.Session.Surface != session.SurfaceFusion || v.Session.Idle != 30*time.Minute || v.Session.Expires != testStart.Add(8*time.Hour) {
-		t.Errorf("session is %+v", v.Session)
+	if s.Surface != session.SurfaceFusion || s.Idle != 30*time.Minute || s.Expires != testStart.Add(8*time.Hour) {
+		t.Errorf("session is %+v", s)
 	}
 }
 
@@ -130,7 +131,7 @@ func TestLoginErrorsOfTheCluster(t *testing.T) {
 		f := newFixture(t)
 		f.fake.before = func(session.Command) error { return c.err }
 		f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`)), 503, c.code)
-		if f.orphans.pending != 0 {
+		if f.logins.Orphans.Count() != 0 {
 			t.Errorf("%v: an end is proposed for a session that was not made", c.err)
 		}
 	}
@@ -154,7 +155,7 @@ func TestLoginErrorsOfTheCluster(t *testing.T) {
 func TestUnknownOutcomeLeavesNoOrphan(t *testing.T) {
 	for _, when := range []string{"at once", "late", "never"} {
 		t.Run(when, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			clustertest.Bubble(t, func(t *testing.T) {
 				f := newFixture(t)
 				var late *session.Create
 				down := 3 // ends that find no leader
@@ -185,7 +186,7 @@ func TestUnknownOutcomeLeavesNoOrphan(t *testing.T) {
 				if n := f.fake.stats().Sessions; n != 0 {
 					t.Errorf("%d sessions stay", n)
 				}
-				if n := f.orphans.count(); n != 0 {
+				if n := f.logins.Orphans.Count(); n != 0 {
 					t.Errorf("%d are still being ended", n)
 				}
 				if when == "never" {
@@ -197,42 +198,4 @@ func TestUnknownOutcomeLeavesNoOrphan(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Neither a right password nor a cluster or directory in trouble counts as a failure of the user's.
-func TestOnlyWrongPasswordsAreThrottled(t *testing.T) {
-	f := newFixture(t)
-	right := jsonBody(`{"username":"ann","password":"correct horse"}`)
-	for range failuresPerUser + 1 {
-		f.expect(f.send("POST", "/api/session", right), 201, "")
-	}
-	f.auth.Authenticator = failingAuth{realm.ErrUnavailable}
-	for range failuresPerUser + 1 {
-		f.expect(f.send("POST", "/api/session", right), 503, "realm-unavailable")
-	}
-	if n := len(f.throttle.buckets); n != 0 {
-		t.Errorf("%d buckets are kept", n)
-	}
-}
-
-func TestThrottledLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t)
-		wrong := jsonBody(`{"username":"ann","password":"wrong password"}`)
-		for range failuresPerUser {
-			f.expect(f.send("POST", "/api/session", wrong), 401, "invalid-credentials")
-		}
-		a := f.send("POST", "/api/session", wrong)
-		f.expect(a, 429, "limit-login-failures")
-		if a.get("Retry-After") != "30" {
-			t.Errorf("Retry-After is %s", a.get("Retry-After"))
-		}
-		right := jsonBody(`{"username":"ann","password":"correct horse"}`)
-		f.expect(f.send("POST", "/api/session", right), 429, "limit-login-failures")
-		f.expect(f.send("GET", "/api/session", basic("ANN", testPassword)), 429, "limit-login-failures")
-		f.expect(f.send("POST", "/api/session", right, from("203.0.113.1:1")), 201, "")
-		f.expect(f.send("GET", "/api/session", basic("root", testPassword)), 200, "")
-		time.Sleep(userFailureLeak)
-		f.expect(f.send("POST", "/api/session", right), 201, "")
-	})
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"cloakroom/httpapi/credential"
 )
 
 func zCookie(value string) option { return cookie("zsessionid=" + value) }
@@ -60,7 +62,7 @@ func (f *fixture) checkLoginPage(a answer, status int) {
 // username returns whose session a token is, "" for nobody's.
 func (f *fixture) username(text string) string {
 	f.t.Helper()
-	key, ok := parseToken([]byte(text))
+	key, ok := credential.Parse([]byte(text))
 	if !ok {
 		return ""
 	}
@@ -74,16 +76,16 @@ func (f *fixture) username(text string) string {
 }
 
 // attributes returns what the machine holds for a session.
-func (f *fixture) attributes(t token) (attrs map[string]string, live bool) {
+func (f *fixture) attributes(t credential.Token) (attrs map[string]string, live bool) {
 	f.t.Helper()
 	f.fake.mu.Lock()
 	defer f.fake.mu.Unlock()
-	view, ok := f.fake.machine.Lookup(t.key)
+	sess, ok := f.fake.machine.Session(t.Key)
 	if !ok {
 		return nil, false
 	}
 	attrs = map[string]string{}
-	for _, a := range view.Session.Attrs {
+	for _, a := range sess.Attrs {
 		attrs[a.Key] = a.Value
 	}
 	return attrs, true

@@ -11,6 +11,10 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/tries"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
+	"cloakroom/httpapi/mmonit"
 )
 
 // The sequence of a client that reads the cookie once, from the first answer, and sends it ever after.
@@ -128,10 +132,10 @@ func TestMMonitLoginFailures(t *testing.T) {
 func TestFailedLoginKeepsTheSession(t *testing.T) {
 	f := newFixture(t)
 	s := f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit})
-	a := f.send("POST", "/z_security_check", zCookie(s.text), formBody("z_username=root&z_password=wrong"))
+	a := f.send("POST", "/z_security_check", zCookie(s.Text), formBody("z_username=root&z_password=wrong"))
 	f.checkLoginPage(a, 401)
-	if a.get("Set-Cookie") != "" || f.username(s.text) != "ann" {
-		t.Errorf("cookie %q, session of %q", a.get("Set-Cookie"), f.username(s.text))
+	if a.get("Set-Cookie") != "" || f.username(s.Text) != "ann" {
+		t.Errorf("cookie %q, session of %q", a.get("Set-Cookie"), f.username(s.Text))
 	}
 }
 
@@ -181,7 +185,7 @@ func TestForeignPagesCantLogIn(t *testing.T) {
 		header("Sec-Fetch-Site", "cross-site"), header("Sec-Fetch-Site", "same-site"),
 		header("Origin", "http://evil.example"), header("Origin", "null"),
 	} {
-		f.expect(f.send("POST", "/z_security_check", o, formBody(annsLogin)), 403, errForeignOrigin.Code)
+		f.expect(f.send("POST", "/z_security_check", o, formBody(annsLogin)), 403, exchange.ErrForeignOrigin.Code)
 	}
 	if n := f.fake.stats().Sessions; n != 0 {
 		t.Errorf("%d sessions", n)
@@ -210,10 +214,10 @@ func TestLoginWhenTheClusterCannot(t *testing.T) {
 
 func TestLoginIsThrottled(t *testing.T) {
 	f := newFixture(t)
-	for range failuresPerUser {
+	for range freeFailures() {
 		f.checkLoginPage(f.send("POST", "/z_security_check", formBody("z_username=ann&z_password=wrong")), 401)
 	}
-	f.expect(f.send("POST", "/z_security_check", formBody(annsLogin)), 429, errFailures.Code)
+	f.expect(f.send("POST", "/z_security_check", formBody(annsLogin)), 429, tries.ErrFailures.Code)
 	a := f.send("POST", "/z_security_check", formBody(annsLogin), header("Accept", "text/html"))
 	f.checkLoginPage(a, 429)
 	if a.get("Retry-After") == "" {
@@ -223,32 +227,34 @@ func TestLoginIsThrottled(t *testing.T) {
 
 func TestLogoutVariants(t *testing.T) {
 	f := newFixture(t)
-	open := func() token { return f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit}) }
+	open := func() credential.Token {
+		return f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit})
+	}
 
 	s := open()
-	f.expect(f.send("POST", "/login/logout.csp", zCookie(s.text)), 302, "")
-	if f.username(s.text) != "" {
+	f.expect(f.send("POST", "/login/logout.csp", zCookie(s.Text)), 302, "")
+	if f.username(s.Text) != "" {
 		t.Error("POST did not end the session")
 	}
-	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.text)), 302, "")
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.Text)), 302, "")
 	f.expect(f.send("GET", "/login/logout.csp"), 302, "")
 
 	s = open()
-	a := f.send("GET", "/login/logout.csp", cookie("id="+s.text))
+	a := f.send("GET", "/login/logout.csp", cookie("id="+s.Text))
 	f.expect(a, 302, "")
-	if f.username(s.text) != "" || len(a.header["Set-Cookie"]) != 2 {
-		t.Errorf("by the other cookie: session of %q, cookies %q", f.username(s.text), a.header["Set-Cookie"])
+	if f.username(s.Text) != "" || len(a.header["Set-Cookie"]) != 2 {
+		t.Errorf("by the other cookie: session of %q, cookies %q", f.username(s.Text), a.header["Set-Cookie"])
 	}
 
 	s = open()
-	f.expect(f.send("HEAD", "/login/logout.csp", zCookie(s.text)), 405, "")
-	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.text), header("Sec-Fetch-Site", "cross-site")), 403, errForeignOrigin.Code)
-	if f.username(s.text) != "ann" {
+	f.expect(f.send("HEAD", "/login/logout.csp", zCookie(s.Text)), 405, "")
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.Text), header("Sec-Fetch-Site", "cross-site")), 403, exchange.ErrForeignOrigin.Code)
+	if f.username(s.Text) != "ann" {
 		t.Error("ended by a foreign page or by HEAD")
 	}
 
 	f.fake.set(func(c *fakeCluster) { c.before = func(session.Command) error { return cluster.ErrNoLeader } })
-	a = f.send("GET", "/login/logout.csp", zCookie(s.text))
+	a = f.send("GET", "/login/logout.csp", zCookie(s.Text))
 	f.expect(a, 503, cluster.ErrNoLeader.Code)
 	if a.get("Set-Cookie") != "" {
 		t.Error("the client was made to forget a session that goes on")
@@ -256,9 +262,9 @@ func TestLogoutVariants(t *testing.T) {
 	f.fake.set(func(c *fakeCluster) { c.before = nil })
 
 	other := open()
-	a = f.send("GET", "/login/logout.csp", cookie("zsessionid="+s.text+"; zsessionid="+other.text))
+	a = f.send("GET", "/login/logout.csp", cookie("zsessionid="+s.Text+"; zsessionid="+other.Text))
 	f.expect(a, 401, session.ErrSessionInvalid.Code)
-	f.checkLoginPage(f.send("GET", "/index.csp", cookie("zsessionid="+s.text+"; zsessionid="+other.text)), 401)
+	f.checkLoginPage(f.send("GET", "/index.csp", cookie("zsessionid="+s.Text+"; zsessionid="+other.Text)), 401)
 }
 
 func TestLoginLeadsBack(t *testing.T) {
@@ -275,7 +281,7 @@ func TestLoginLeadsBack(t *testing.T) {
 	} {
 		a := f.send("GET", "/index.csp?z_return="+url.QueryEscape(given))
 		f.checkLoginPage(a, 200)
-		if shown := strings.Contains(a.body, `name="z_return"`); shown != validReturnURL(given) {
+		if shown := strings.Contains(a.body, `name="z_return"`); shown != mmonit.ValidReturnURL(given) {
 			t.Errorf("%q: carried along %v", given, shown)
 		}
 		a = f.send("POST", "/z_security_check", formBody(annsLogin+"&z_return="+url.QueryEscape(given)))
@@ -319,12 +325,12 @@ func TestLoginLogsNoSecret(t *testing.T) {
 	f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin))
 	f.fake.set(func(c *fakeCluster) { c.lookupErr = errors.New("disk on fire") })
 	f.send("GET", "/api/2/session/get?key=hunter22", zCookie(z))
-	for _, secret := range []string{"hunter22", testPassword, "correct+horse", z, csrfToken([]byte(z))} {
+	for _, secret := range []string{"hunter22", testPassword, "correct+horse", z, credential.CSRFToken([]byte(z))} {
 		if strings.Contains(f.logs.String(), secret) {
 			t.Errorf("the log shows %q", secret)
 		}
 	}
-	if s := fmt.Sprintf("%v %+v %#v", f.mintAnonymous(testStart), token{text: z}, token{text: z}); strings.Contains(s, z) {
+	if s := fmt.Sprintf("%v %+v %#v", credential.MintAnonymous(&[32]byte{}, testStart), credential.Token{Text: z}, credential.Token{Text: z}); strings.Contains(s, z) {
 		t.Errorf("a token prints itself: %s", s)
 	}
 }

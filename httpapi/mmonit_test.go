@@ -9,10 +9,12 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 )
 
 // open makes a session that needs no CSRF token, with some attributes.
-func (f *fixture) open(attrs ...string) token {
+func (f *fixture) open(attrs ...string) credential.Token {
 	f.t.Helper()
 	list := []session.Attr{}
 	for i := 0; i < len(attrs); i += 2 {
@@ -31,7 +33,7 @@ func TestMMonitCalls(t *testing.T) {
 				call := func(name, first, second string) answer {
 					t.Helper()
 					method, where, _ := strings.Cut(how, " ")
-					uri, options := prefix+"/"+name, []option{zCookie(s.text)}
+					uri, options := prefix+"/"+name, []option{zCookie(s.Text)}
 					switch where {
 					case "query":
 						uri += "?" + strings.Trim(first+"&"+second, "&")
@@ -58,7 +60,7 @@ func TestMMonitCalls(t *testing.T) {
 				expect(call("put", "a=4", "c="), "{}")
 				expect(call("get", "key=b", "key=a"), `{"b":"2  3","a":"4"}`)
 				expect(call("get", "key=a", "key=none"), `{"a":"4"}`)
-				csrf := `"CSRFToken":"` + csrfToken([]byte(s.text)) + `"`
+				csrf := `"CSRFToken":"` + credential.CSRFToken([]byte(s.Text)) + `"`
 				expect(call("get", "", ""), "{"+csrf+`,"a":"4","b":"2  3","c":""}`)
 				expect(call("get", "key=", ""), "{"+csrf+`,"a":"4","b":"2  3","c":""}`)
 				expect(call("get", "key=CSRFToken", ""), "{"+csrf+"}")
@@ -84,7 +86,7 @@ func TestPutIsOneCommand(t *testing.T) {
 	f := newFixture(t)
 	s := f.open()
 	before := f.proposed()
-	f.expect(f.send("POST", "/session/put?a=1&b=2&a=3", zCookie(s.text), formBody("c=4&a=5")), 200, "")
+	f.expect(f.send("POST", "/session/put?a=1&b=2&a=3", zCookie(s.Text), formBody("c=4&a=5")), 200, "")
 	if n := f.proposed() - before; n != 1 {
 		t.Errorf("%d commands, want 1", n)
 	}
@@ -96,9 +98,9 @@ func TestPutIsOneCommand(t *testing.T) {
 func TestPutOnEndedSession(t *testing.T) {
 	f := newFixture(t)
 	s := f.open()
-	f.fake.must(t, &session.Invalidate{Key: s.key, Reason: session.EndedByLogout})
+	f.fake.must(t, &session.Invalidate{Key: s.Key, Reason: session.EndedByLogout})
 	for _, call := range []string{"put?a=b", "get", "delete", "invalidate"} {
-		f.expect(f.send("POST", "/session/"+call, zCookie(s.text)), 401, session.ErrSessionInvalid.Code)
+		f.expect(f.send("POST", "/session/"+call, zCookie(s.Text)), 401, session.ErrSessionInvalid.Code)
 	}
 	// It ends between the lookup and the entry.
 	s = f.open()
@@ -112,7 +114,7 @@ func TestPutOnEndedSession(t *testing.T) {
 			return nil
 		}
 	})
-	f.expect(f.send("POST", "/session/put?a=b", zCookie(s.text)), 401, session.ErrSessionInvalid.Code)
+	f.expect(f.send("POST", "/session/put?a=b", zCookie(s.Text)), 401, session.ErrSessionInvalid.Code)
 	if n := f.fake.stats().Sessions; n != 0 {
 		t.Errorf("%d sessions: the put made one", n)
 	}
@@ -122,25 +124,25 @@ func TestPutOnEndedSession(t *testing.T) {
 func TestCSRFTokenIsNoAttribute(t *testing.T) {
 	f := newFixture(t)
 	s := f.open("a", "1")
-	own := csrfToken([]byte(s.text))
-	f.expect(f.send("POST", "/session/put?CSRFToken=mine&b=2", zCookie(s.text)), 200, "")
+	own := credential.CSRFToken([]byte(s.Text))
+	f.expect(f.send("POST", "/session/put?CSRFToken=mine&b=2", zCookie(s.Text)), 200, "")
 	before := f.proposed()
-	a := f.send("POST", "/session/put", zCookie(s.text), formBody("CSRFToken=mine"))
+	a := f.send("POST", "/session/put", zCookie(s.Text), formBody("CSRFToken=mine"))
 	f.expect(a, 200, "")
 	if n := f.proposed() - before; n != 0 || a.get("Etag") == "" {
 		t.Errorf("a put of nothing: %d commands, ETag %q", n, a.get("Etag"))
 	}
-	if a := f.send("GET", "/session/get", zCookie(s.text)); a.body != `{"CSRFToken":"`+own+`","a":"1","b":"2"}` {
+	if a := f.send("GET", "/session/get", zCookie(s.Text)); a.body != `{"CSRFToken":"`+own+`","a":"1","b":"2"}` {
 		t.Errorf("get: %s", a.body)
 	}
 	for _, call := range []string{"delete?key=CSRFToken", "delete?key=a&key=CSRFToken"} {
-		f.expect(f.send("POST", "/session/"+call, zCookie(s.text)), 400, session.ErrReservedAttribute.Code)
+		f.expect(f.send("POST", "/session/"+call, zCookie(s.Text)), 400, session.ErrReservedAttribute.Code)
 	}
 	if attrs, _ := f.attributes(s); !maps.Equal(attrs, map[string]string{"a": "1", "b": "2"}) {
 		t.Errorf("attributes %v", attrs)
 	}
-	f.expect(f.send("POST", "/session/delete", zCookie(s.text)), 200, "")
-	if a := f.send("GET", "/session/get", zCookie(s.text)); a.body != `{"CSRFToken":"`+own+`"}` {
+	f.expect(f.send("POST", "/session/delete", zCookie(s.Text)), 200, "")
+	if a := f.send("GET", "/session/get", zCookie(s.Text)); a.body != `{"CSRFToken":"`+own+`"}` {
 		t.Errorf("after delete of all: %s", a.body)
 	}
 }
@@ -150,12 +152,12 @@ func TestDeleteOfOddNames(t *testing.T) {
 	f := newFixture(t)
 	s := f.open("a", "1")
 	for _, query := range []string{"key=none", "key=%ff", "key=&key=", "key=&key=none", "key=" + strings.Repeat("x", 4000)} {
-		f.expect(f.send("POST", "/session/delete?"+query, zCookie(s.text)), 200, "")
+		f.expect(f.send("POST", "/session/delete?"+query, zCookie(s.Text)), 200, "")
 		if attrs, _ := f.attributes(s); attrs["a"] != "1" {
 			t.Fatalf("delete?%.40s deleted something", query)
 		}
 	}
-	f.expect(f.send("POST", "/session/delete?key=&CSRFToken=x", zCookie(s.text)), 200, "")
+	f.expect(f.send("POST", "/session/delete?key=&CSRFToken=x", zCookie(s.Text)), 200, "")
 	if attrs, _ := f.attributes(s); len(attrs) != 0 {
 		t.Errorf("delete?key= left %v", attrs)
 	}
@@ -165,7 +167,7 @@ func TestPutRefuses(t *testing.T) {
 	f := newFixture(t)
 	s := f.open()
 	many := strings.Builder{}
-	for i := range maxArgs + 1 {
+	for i := range exchange.MaxArgs + 1 {
 		fmt.Fprintf(&many, "k%d=v&", i)
 	}
 	for _, tt := range []struct {
@@ -187,14 +189,14 @@ func TestPutRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f.t = t
-			f.expect(f.send("POST", "/session/put", zCookie(s.text), tt.body), tt.status, tt.code)
+			f.expect(f.send("POST", "/session/put", zCookie(s.Text), tt.body), tt.status, tt.code)
 			if attrs, _ := f.attributes(s); len(attrs) != 0 {
 				t.Errorf("refused, yet stored %v", attrs)
 			}
 		})
 	}
 	f.t = t
-	f.expect(f.send("HEAD", "/session/put?a=b", zCookie(s.text)), 405, "")
+	f.expect(f.send("HEAD", "/session/put?a=b", zCookie(s.Text)), 405, "")
 	if attrs, _ := f.attributes(s); len(attrs) != 0 {
 		t.Errorf("HEAD stored %v", attrs)
 	}
@@ -213,13 +215,13 @@ func TestValuesComeBack(t *testing.T) {
 	for name, value := range values {
 		body = append(body, escape.Replace(name)+"="+escape.Replace(value))
 	}
-	f.expect(f.send("POST", "/session/put", zCookie(s.text), formBody(strings.Join(body, "&"))), 200, "")
+	f.expect(f.send("POST", "/session/put", zCookie(s.Text), formBody(strings.Join(body, "&"))), 200, "")
 	var got map[string]string
-	a := f.send("GET", "/session/get", zCookie(s.text))
+	a := f.send("GET", "/session/get", zCookie(s.Text))
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
 		t.Fatalf("%v: %s", err, a.body)
 	}
-	delete(got, csrfName)
+	delete(got, session.ReservedAttribute)
 	if !maps.Equal(got, values) {
 		t.Errorf("got %q, want %q", got, values)
 	}
@@ -228,7 +230,7 @@ func TestValuesComeBack(t *testing.T) {
 func TestLenientPercentSigns(t *testing.T) {
 	f := newFixture(t)
 	s := f.open()
-	f.expect(f.send("POST", "/session/put", zCookie(s.text), formBody("progress=100%&b=%zz&c=%4")), 200, "")
+	f.expect(f.send("POST", "/session/put", zCookie(s.Text), formBody("progress=100%&b=%zz&c=%4")), 200, "")
 	if attrs, _ := f.attributes(s); !maps.Equal(attrs, map[string]string{"progress": "100%", "b": "%zz", "c": "%4"}) {
 		t.Errorf("attributes %q", attrs)
 	}
@@ -237,33 +239,33 @@ func TestLenientPercentSigns(t *testing.T) {
 func TestETagAndIfMatch(t *testing.T) {
 	f := newFixture(t)
 	s := f.open("a", "1")
-	tag := f.send("GET", "/session/get", zCookie(s.text)).get("Etag")
-	a := f.send("POST", "/session/put?a=2", zCookie(s.text), header("If-Match", tag))
+	tag := f.send("GET", "/session/get", zCookie(s.Text)).get("Etag")
+	a := f.send("POST", "/session/put?a=2", zCookie(s.Text), header("If-Match", tag))
 	f.expect(a, 200, "")
 	next := a.get("Etag")
 	if tag == "" || next == "" || next == tag {
 		t.Fatalf("ETags %q, then %q", tag, next)
 	}
-	if now := f.send("GET", "/session/get?key=a", zCookie(s.text)); now.get("Etag") != next || now.body != `{"a":"2"}` {
+	if now := f.send("GET", "/session/get?key=a", zCookie(s.Text)); now.get("Etag") != next || now.body != `{"a":"2"}` {
 		t.Errorf("get: ETag %q, body %s", now.get("Etag"), now.body)
 	}
-	f.expect(f.send("POST", "/session/put?a=3", zCookie(s.text), header("If-Match", tag)), 412, session.ErrConflict.Code)
-	f.expect(f.send("POST", "/session/delete?key=a", zCookie(s.text), header("If-Match", tag)), 412, session.ErrConflict.Code)
+	f.expect(f.send("POST", "/session/put?a=3", zCookie(s.Text), header("If-Match", tag)), 412, session.ErrConflict.Code)
+	f.expect(f.send("POST", "/session/delete?key=a", zCookie(s.Text), header("If-Match", tag)), 412, session.ErrConflict.Code)
 	if attrs, _ := f.attributes(s); attrs["a"] != "2" {
 		t.Errorf("a stale change was made: %v", attrs)
 	}
-	f.expect(f.send("POST", "/session/delete?key=a", zCookie(s.text), header("If-Match", next)), 200, "")
+	f.expect(f.send("POST", "/session/delete?key=a", zCookie(s.Text), header("If-Match", next)), 200, "")
 
 	// Another client's change comes between the lookup and the entry.
-	tag = f.send("GET", "/session/get", zCookie(s.text)).get("Etag")
+	tag = f.send("GET", "/session/get", zCookie(s.Text)).get("Etag")
 	f.fake.set(func(c *fakeCluster) {
 		c.before = func(cmd session.Command) error {
 			c.set(func(c *fakeCluster) { c.before = nil })
-			_, err := c.Do(t.Context(), &session.Put{Key: s.key, Attrs: []session.Attr{{Key: "other", Value: "x"}}})
+			_, err := c.Do(t.Context(), &session.Put{Key: s.Key, Attrs: []session.Attr{{Key: "other", Value: "x"}}})
 			return err
 		}
 	})
-	f.expect(f.send("POST", "/session/put?a=4", zCookie(s.text), header("If-Match", tag)), 412, session.ErrConflict.Code)
+	f.expect(f.send("POST", "/session/put?a=4", zCookie(s.Text), header("If-Match", tag)), 412, session.ErrConflict.Code)
 }
 
 func TestNotLoggedIn(t *testing.T) {
@@ -316,14 +318,14 @@ func TestWhichCookieCounts(t *testing.T) {
 	f := newFixture(t)
 	mine, other := f.open("whose", "mine"), f.open("whose", "other")
 	for _, tt := range []struct{ cookies, want string }{
-		{"zsessionid=" + mine.text, "mine"},
-		{"zsessionid=" + mine.text + ";", "mine"},
-		{"zsessionid=" + mine.text + "; Path=/; HttpOnly", "mine"},
-		{"id=" + mine.text, "mine"},
-		{"id=" + other.text + "; zsessionid=" + mine.text, "mine"},
-		{"zsessionid=" + mine.text + "; zsessionid=" + mine.text, "mine"},
-		{"zsessionid=" + mine.text + "; zsessionid=" + other.text, ""},
-		{"zsessionid=" + mintToken().text + "; id=" + mine.text, ""},
+		{"zsessionid=" + mine.Text, "mine"},
+		{"zsessionid=" + mine.Text + ";", "mine"},
+		{"zsessionid=" + mine.Text + "; Path=/; HttpOnly", "mine"},
+		{"id=" + mine.Text, "mine"},
+		{"id=" + other.Text + "; zsessionid=" + mine.Text, "mine"},
+		{"zsessionid=" + mine.Text + "; zsessionid=" + mine.Text, "mine"},
+		{"zsessionid=" + mine.Text + "; zsessionid=" + other.Text, ""},
+		{"zsessionid=" + credential.Mint().Text + "; id=" + mine.Text, ""},
 	} {
 		a := f.send("GET", "/session/get?key=whose", cookie(tt.cookies))
 		if tt.want == "" {
@@ -339,8 +341,8 @@ func TestCallsOfForeignPagesAreRefused(t *testing.T) {
 	s := f.open("a", "1")
 	for _, call := range []string{"put?a=2", "delete?key=a", "invalidate"} {
 		for _, method := range []string{"GET", "POST"} {
-			f.expect(f.send(method, "/session/"+call, zCookie(s.text), header("Sec-Fetch-Site", "cross-site")), 403, errForeignOrigin.Code)
-			f.expect(f.send(method, "/session/"+call, zCookie(s.text), header("Origin", "http://evil.example")), 403, errForeignOrigin.Code)
+			f.expect(f.send(method, "/session/"+call, zCookie(s.Text), header("Sec-Fetch-Site", "cross-site")), 403, exchange.ErrForeignOrigin.Code)
+			f.expect(f.send(method, "/session/"+call, zCookie(s.Text), header("Origin", "http://evil.example")), 403, exchange.ErrForeignOrigin.Code)
 		}
 	}
 	if attrs, live := f.attributes(s); !live || attrs["a"] != "1" {
@@ -353,7 +355,7 @@ func TestCallsWhenTheClusterCannot(t *testing.T) {
 	s := f.open()
 	f.fake.set(func(c *fakeCluster) { c.after = func(session.Command) error { return cluster.ErrOutcomeUnknown } })
 	for _, call := range []string{"put?a=b", "delete", "invalidate"} {
-		a := f.send("POST", "/session/"+call, zCookie(s.text), header("Accept", "text/html"))
+		a := f.send("POST", "/session/"+call, zCookie(s.Text), header("Accept", "text/html"))
 		f.expect(a, 503, cluster.ErrOutcomeUnknown.Code)
 		if a.get("Set-Cookie") != "" || a.get("Etag") != "" {
 			t.Errorf("%s: cookie %q, ETag %q", call, a.get("Set-Cookie"), a.get("Etag"))
@@ -361,7 +363,7 @@ func TestCallsWhenTheClusterCannot(t *testing.T) {
 	}
 	f.fake.set(func(c *fakeCluster) { c.after, c.lookupErr = nil, cluster.ErrNoLeader })
 	for _, call := range []string{"put?a=b", "get", "delete", "invalidate"} {
-		f.expect(f.send("POST", "/session/"+call, zCookie(s.text), header("Accept", "text/html")), 503, cluster.ErrNoLeader.Code)
+		f.expect(f.send("POST", "/session/"+call, zCookie(s.Text), header("Accept", "text/html")), 503, cluster.ErrNoLeader.Code)
 	}
-	f.expect(f.send("GET", "/index.csp", zCookie(s.text)), 503, cluster.ErrNoLeader.Code)
+	f.expect(f.send("GET", "/index.csp", zCookie(s.Text)), 503, cluster.ErrNoLeader.Code)
 }

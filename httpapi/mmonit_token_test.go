@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
 )
 
 // Whoever shows a sign of a browser gets a fresh token, and so does everybody where the server is told so.
@@ -23,7 +25,7 @@ func TestBrowserGetsAFreshToken(t *testing.T) {
 			a := f.send("POST", "/z_security_check", append(options, zCookie(planted), formBody(annsLogin))...)
 			f.expect(a, 302, "")
 			fresh := zToken(t, a)
-			if fresh == planted || len(fresh) != tokenText {
+			if fresh == planted || len(fresh) != credential.TokenText {
 				t.Errorf("the login gave %q for %q", fresh, planted)
 			}
 			if f.username(fresh) != "ann" || f.username(planted) != "" {
@@ -35,7 +37,7 @@ func TestBrowserGetsAFreshToken(t *testing.T) {
 
 // An attacker knows a token before the victim logs in with it, in every way that there is to come by one.
 func TestSessionFixation(t *testing.T) {
-	forged := anonymousToken(&[32]byte{1, 2, 3}, uint32(testStart.Std().Unix()), [16]byte{4}).text
+	forged := credential.AnonymousOf(&[32]byte{1, 2, 3}, uint32(testStart.Std().Unix()), [16]byte{4}).Text
 	for _, tt := range []struct {
 		name    string
 		planted func(*fixture) string
@@ -45,9 +47,9 @@ func TestSessionFixation(t *testing.T) {
 		{"issued to the attacker, victim with a browser", (*fixture).anonymous, []option{browser()}, 302},
 		{"made up, victim with a browser", func(*fixture) string { return forged }, []option{browser()}, 302},
 		{"made up, victim with another client", func(*fixture) string { return forged }, nil, 401},
-		{"made up in the form of a session's", func(*fixture) string { return mintToken().text }, nil, 302},
-		{"attacker's own session", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).text }, nil, 302},
-		{"attacker's own session, browser", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).text }, []option{browser()}, 302},
+		{"made up in the form of a session's", func(*fixture) string { return credential.Mint().Text }, nil, 302},
+		{"attacker's own session", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).Text }, nil, 302},
+		{"attacker's own session, browser", func(f *fixture) string { return f.create(session.Create{Username: "svc"}).Text }, []option{browser()}, 302},
 		{"attacker's own M/Monit session", func(f *fixture) string {
 			z := f.anonymous()
 			f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody("z_username=svc&z_password=correct+horse")), 302, "")
@@ -140,4 +142,23 @@ func TestAnonymousSessionsCostNoEntry(t *testing.T) {
 	if n := f.proposed() - before; n != 0 {
 		t.Errorf("%d commands for clients that never logged in", n)
 	}
+}
+
+// A node that has just started may be hours off until it has heard from a leader. Neither does it date a token by such a
+// clock, nor refuse one.
+func TestNoTokenBeforeTheTimeIsKnown(t *testing.T) {
+	f := newFixture(t)
+	z := f.anonymous()
+	f.fake.timeless.Store(true)
+	for _, o := range []option{header("Cookie", ""), zCookie(credential.Mint().Text)} {
+		a := f.send("GET", "/index.csp", o)
+		f.expect(a, 503, cluster.ErrNoLeader.Code)
+		if a.get("Set-Cookie") != "" {
+			t.Error("a token of nobody knows when was issued")
+		}
+	}
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 503, cluster.ErrNoLeader.Code)
+	f.expect(f.send("POST", "/api/session", jsonBody(`{"username":"ann","password":"correct horse"}`)), 503, cluster.ErrNoLeader.Code)
+	f.fake.timeless.Store(false)
+	f.expect(f.send("POST", "/z_security_check", zCookie(z), formBody(annsLogin)), 302, "")
 }

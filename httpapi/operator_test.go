@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"cloakroom/cluster"
+	"cloakroom/httpapi/exchange"
 )
 
 func TestHealthAndReadiness(t *testing.T) {
@@ -18,7 +18,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	f.expect(f.send("GET", "/readyz"), 200, "")
 	for _, err := range []error{cluster.ErrJoining, cluster.ErrDraining, cluster.ErrCutOff, cluster.ErrNoLeader} {
 		f.fake.ready = err
-		_, e, _ := answerOf(err)
+		_, e, _ := exchange.AnswerOf(err)
 		f.expect(f.send("GET", "/readyz"), 503, e.Code)
 		f.expect(f.send("HEAD", "/readyz"), 503, e.Code)
 		f.expect(f.send("GET", "/healthz"), 200, "")
@@ -82,6 +82,9 @@ func TestOperatorListener(t *testing.T) {
 	if status, _ = fetch("/readyz"); status != 200 {
 		t.Errorf("readyz answers %d", status)
 	}
+	if !f.health.visits.watched() {
+		t.Error("that somebody looks there is not known")
+	}
 	f.fake.set(func(c *fakeCluster) { c.ready = cluster.ErrJoining })
 	if status, body = fetch("/readyz"); status != 503 || errorCode(t, body) != "joining" {
 		t.Errorf("readyz answers %d %s", status, body)
@@ -136,28 +139,9 @@ func TestOperatorErrors(t *testing.T) {
 func TestTwoServersShareNoMetrics(t *testing.T) {
 	a, b := newFixture(t), newFixture(t)
 	a.send("GET", "/healthz")
-	for _, r := range b.router.all {
-		if r.path == "/healthz" && r.meter.status[100].Load() != 0 {
+	for _, r := range b.router.All {
+		if status, took := r.Meter.Counts(); r.Path == "/healthz" && (status[100] != 0 || took.Total() != 0) {
 			t.Error("counted in both")
 		}
 	}
-}
-
-func TestLatencyBuckets(t *testing.T) {
-	for _, c := range []struct {
-		d    time.Duration
-		want int
-	}{
-		{-time.Second, 0}, {0, 0}, {8192, 0}, {8193, 1}, {16384, 1}, {16385, 2}, {1 << 33, 20}, {1<<33 + 1, 21}, {time.Hour, 21},
-	} {
-		var m meter
-		m.observe(200, c.d)
-		if m.buckets[c.want].Load() != 1 || m.status[100].Load() != 1 {
-			t.Errorf("%v is not in bucket %d", c.d, c.want)
-		}
-	}
-	var m meter
-	m.observe(0, 0)
-	m.observe(600, 0)
-	m.observe(-1, 0)
 }

@@ -8,12 +8,19 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 )
+
+// proxySignature begins a PROXY header of version 2.
+const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 
 func TestProxyProtocol(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	v2 := func(command, family byte, body ...byte) string {
-		return proxyV2 + string([]byte{0x20 | command, family, byte(len(body) >> 8), byte(len(body))}) + string(body)
+		return proxySignature + string([]byte{0x20 | command, family, byte(len(body) >> 8), byte(len(body))}) + string(body)
 	}
 	v4 := []byte{203, 0, 113, 7, 127, 0, 0, 1, 0x12, 0x34, 0, 80}
 	v6 := bytes.Join([][]byte{netip.MustParseAddr("2001:db8::7").AsSlice(), make([]byte, 16), {0x12, 0x34, 0, 80}}, nil)
@@ -39,7 +46,7 @@ func TestProxyProtocol(t *testing.T) {
 		{"bad address", "PROXY TCP4 203.0.113 127.0.0.1 4660 80\r\n", "", trusted, ""},
 		{"bad port", "PROXY TCP4 203.0.113.7 127.0.0.1 66000 80\r\n", "", trusted, ""},
 		{"too long", "PROXY " + strings.Repeat("x", 200) + "\r\n", "", trusted, ""},
-		{"version 3", proxyV2 + "\x31\x11\x00\x00", "", trusted, ""},
+		{"version 3", proxySignature + "\x31\x11\x00\x00", "", trusted, ""},
 		{"version 2, short", v2(1, 0x11, 1, 2, 3), "", trusted, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,9 +71,9 @@ func TestProxyProtocol(t *testing.T) {
 			a := w.read()
 			f.expect(a, 201, "")
 			text, _, _ := strings.Cut(strings.TrimPrefix(a.get("Set-Cookie"), "id="), ";")
-			key, _ := parseToken([]byte(text))
-			if v, ok := f.fake.machine.Lookup(key); !ok || v.Session.Address != c.want {
-				t.Errorf("address is %q, not %q", v.Session.Address, c.want)
+			key, _ := credential.Parse([]byte(text))
+			if sess, ok := f.fake.machine.Session(key); !ok || sess.Address != c.want {
+				t.Errorf("session is %+v, not from %q", sess, c.want)
 			}
 		})
 	}
@@ -93,7 +100,7 @@ func TestClientAddress(t *testing.T) {
 		{"10.0.0.1:1", []string{"203.0.113.1, unknown"}, "10.0.0.1"},
 		{"10.0.0.1:1", []string{"unknown, 10.0.0.9"}, "10.0.0.9"},
 		{"10.0.0.1:1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
-		{"10.0.0.1:1", []string{"203.0.113.1" + strings.Repeat(", 10.0.0.2", maxForwardedFor)}, "10.0.0.2"},
+		{"10.0.0.1:1", []string{"203.0.113.1" + strings.Repeat(", 10.0.0.2", access.MaxForwardedFor)}, "10.0.0.2"},
 		{"[::ffff:10.0.0.1]:1", []string{"203.0.113.1"}, "203.0.113.1"},
 		{"[fd00::1]:1", []string{"203.0.113.1"}, "203.0.113.1"},
 	} {
@@ -102,8 +109,8 @@ func TestClientAddress(t *testing.T) {
 		for _, line := range c.xff {
 			o = append(o, header("X-Forwarded-For", line))
 		}
-		rc := &request{ctx: bareRequest("GET", "/", o...)}
-		if got := f.clientAddr(rc).String(); got != c.want {
+		rc := &exchange.Request{Ctx: bareRequest("GET", "/", o...)}
+		if got := f.clients.ClientAddr(rc).String(); got != c.want {
 			t.Errorf("%s, %q: %s, not %s", c.peer, c.xff, got, c.want)
 		}
 	}
@@ -121,8 +128,8 @@ func TestRequestID(t *testing.T) {
 		{"10.0.0.1:1", "", false},
 		{"10.0.0.1:1", "a b", false},
 		{"10.0.0.1:1", `a"b`, false},
-		{"10.0.0.1:1", strings.Repeat("x", maxRequestID), true},
-		{"10.0.0.1:1", strings.Repeat("x", maxRequestID+1), false},
+		{"10.0.0.1:1", strings.Repeat("x", exchange.MaxRequestID), true},
+		{"10.0.0.1:1", strings.Repeat("x", exchange.MaxRequestID+1), false},
 	} {
 		a := f.send("GET", "/nowhere", from(c.peer), header("X-Request-Id", c.id))
 		f.expect(a, 404, "not-found")

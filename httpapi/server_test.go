@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/transport"
 )
 
 func TestConnectionLimit(t *testing.T) {
@@ -28,8 +30,8 @@ func TestConnectionLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	limited := newListener(inner, 1, nil, &f.listeners, true)
-	if !f.listeners.add(limited) {
+	limited := transport.NewListener(inner, &f.listeners, transport.Options{Connections: 1, Refusal: refusal})
+	if !f.listeners.Add(limited) {
 		t.Fatal("closed")
 	}
 	go func() { served <- f.api.Serve(limited) }()
@@ -79,14 +81,18 @@ func TestRequestLimit(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	f := newFixture(t).opened()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, func(cfg *Config) { cfg.Listener = ln }).opened()
 	tok := f.create(session.Create{Username: "ann"})
 	idle, busy := f.dial(), f.dial()
 	idle.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	f.expect(idle.read(), 200, "")
 	entered, leave := make(chan struct{}), make(chan struct{})
 	f.fake.onLookup = func() { close(entered); <-leave }
-	busy.write("GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.text + "\r\n\r\n")
+	busy.write("GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.Text + "\r\n\r\n")
 	<-entered
 	f.Retire()
 	f.expect(f.send("GET", "/readyz"), 503, "draining")
@@ -108,9 +114,8 @@ func TestDrain(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
-	if c, err := net.Dial("tcp", f.Addr().String()); err == nil {
-		_ = c.Close()
-		t.Error("still listening")
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("still listening: %v", err)
 	}
 }
 
@@ -119,8 +124,8 @@ func TestDrainGivesUpAndCloseDoesNot(t *testing.T) {
 	tok := f.create(session.Create{Username: "ann"})
 	w := f.dial()
 	entered := make(chan struct{})
-	f.fake.onLookup = func() { close(entered); <-f.base.Done() }
-	w.write("GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.text + "\r\n\r\n")
+	f.fake.onLookup = func() { close(entered); <-f.state.Base.Done() }
+	w.write("GET /api/session HTTP/1.1\r\nHost: x\r\nCookie: id=" + tok.Text + "\r\n\r\n")
 	<-entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -158,7 +163,7 @@ func TestControlSocket(t *testing.T) {
 	f.expect(ask("GET /api/session"), 404, "session-not-found")
 	f.expect(ask("GET /auth/verify"), 401, "session-invalid")
 	tok := f.create(session.Create{Username: "ann"})
-	f.expect(ask("DELETE /api/sessions/"+tok.key.String()), 204, "")
+	f.expect(ask("DELETE /api/sessions/"+tok.Key.String()), 204, "")
 	f.expect(ask("POST /api/sessions"), 403, "forbidden") // an admin is no service
 	if err := f.Close(); err != nil {
 		t.Error(err)
@@ -245,6 +250,8 @@ func TestConfigErrors(t *testing.T) {
 		func(c *Config) { c.CookieDomain = "a;b" },
 		func(c *Config) { c.AllowedOrigins = []string{"https://a.example/"} },
 		func(c *Config) { c.AllowedOrigins = []string{"*"} },
+		func(c *Config) { c.HSTS = "yes" },
+		func(c *Config) { c.CertificateCheck = -time.Second },
 	} {
 		cfg := good
 		change(&cfg)

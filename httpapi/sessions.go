@@ -1,12 +1,29 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 
+	"github.com/valyala/fasthttp"
+
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/audit"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
+	"cloakroom/httpapi/realm"
 )
+
+// sessions is /api/sessions but for its bulk calls: sessions of one's own and, for admins, of others.
+type sessions struct {
+	state   *access.State
+	jar     *access.Jar
+	callers *access.Callers
+	logins  *access.Logins
+	diary   *access.Diary
+}
 
 // whose is the user that a call of /api/sessions is about. all stands for everybody.
 type whose struct {
@@ -15,12 +32,23 @@ type whose struct {
 	all      bool
 }
 
-// target reads ?user=U&realm=R. Everyone may ask about themselves, and need not say their name; admin about everyone.
-func target(rc *request, p principal) (whose, error) {
-	args := rc.ctx.QueryArgs()
+// target reads ?user=U&realm=R. Everyone may ask about themselves, and need not say their name; admin about everyone. What
+// type the realm is of is read at the level.
+func (s *sessions) target(rc *exchange.Request, p access.Principal, level cluster.Level) (whose, error) {
+	args := rc.Ctx.QueryArgs()
 	w := whose{realm: string(args.Peek("realm")), username: string(args.Peek("user"))}
-	admin := p.hasRole(session.RoleAdmin)
+	admin := p.HasRole(session.RoleAdmin)
+	of := cmp.Or(w.realm, session.NativeRealm)
+	if w.realm == "" && !admin {
+		of = p.View.Session.Realm
+	}
+	if err := s.canonical(rc, level, of, &w.username); err != nil {
+		return whose{}, err
+	}
+	others := w.username == "" || !p.Is(cmp.Or(w.realm, session.NativeRealm), w.username)
 	switch {
+	case admin && others && rc.Weakened:
+		return whose{}, cluster.ErrCutOff // whoever was admin once may not be it any more
 	case admin && w.username == "":
 		w.all = true
 		return w, nil
@@ -28,35 +56,51 @@ func target(rc *request, p principal) (whose, error) {
 		w.realm = session.NativeRealm
 	case !admin:
 		if w.username == "" {
-			w.username = p.view.Session.Username
+			w.username = p.View.Session.Username
 		}
 		if w.realm == "" {
-			w.realm = p.view.Session.Realm
+			w.realm = p.View.Session.Realm
 		}
 	}
-	if !admin && !p.is(w.realm, w.username) {
-		return whose{}, errForbidden
+	if !admin && !p.Is(w.realm, w.username) {
+		return whose{}, exchange.ErrForbidden
 	}
 	return w, nil
 }
 
+// canonical puts a user's name into the form in which its realm names users.
+func (s *sessions) canonical(rc *exchange.Request, level cluster.Level, realmName string, username *string) error {
+	if *username == "" || realmName == session.NativeRealm { // it has them as they are
+		return nil
+	}
+	return s.state.Cluster.Read(s.state.Context(rc), level, func(m *session.Machine) {
+		if r, ok := m.RealmByName(realmName); ok {
+			*username = realm.CanonicalUsername(r.Type, *username)
+		}
+	})
+}
+
 // listSessions is GET /api/sessions?user=U&realm=R&limit=N&after=HANDLE: a page of sessions, oldest first for one
 // user, by handle for all. To be listed is no use.
-func (s *Server) listSessions(rc *request) error {
-	p, err := s.authenticate(rc)
+func (s *sessions) listSessions(rc *exchange.Request) error {
+	p, err := s.callers.Authenticate(rc)
 	if err != nil {
 		return err
 	}
-	who, err := target(rc, p)
+	level, err := s.state.Level(rc)
 	if err != nil {
 		return err
 	}
-	limit, err := pageSize(rc)
+	who, err := s.target(rc, p, level)
+	if err != nil {
+		return err
+	}
+	limit, err := exchange.PageSize(rc)
 	if err != nil {
 		return err
 	}
 	var after session.Key
-	if handle := rc.ctx.QueryArgs().Peek("after"); len(handle) > 0 {
+	if handle := rc.Ctx.QueryArgs().Peek("after"); len(handle) > 0 {
 		if after, err = session.ParseKey(string(handle)); err != nil {
 			return err
 		}
@@ -65,31 +109,31 @@ func (s *Server) listSessions(rc *request) error {
 	if err != nil {
 		return err
 	}
-	b := append(rc.buf[:0], `{"sessions":[`...)
+	b := append(rc.Buf[:0], `{"sessions":[`...)
 	for i, sess := range page {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = s.appendListed(b, sess, sess.Key == p.key())
+		b = s.appendListed(b, sess, sess.Key == p.Key())
 	}
 	b = append(b, ']')
 	if !next.IsZero() {
-		b = append(appendHandle(append(b, `,"next":"`...), next), '"')
+		b = append(exchange.AppendHandle(append(b, `,"next":"`...), next), '"')
 	}
-	rc.buf = append(b, '}')
-	rc.ctx.Response.Header.SetContentType(typeJSON)
-	rc.ctx.SetBody(rc.buf)
+	rc.Buf = append(b, '}')
+	rc.Ctx.Response.Header.SetContentType(exchange.TypeJSON)
+	rc.Ctx.SetBody(rc.Buf)
 	return nil
 }
 
 // sessionPage reads one page of sessions that are not over. next is where the following page begins, zero at the end.
-func (s *Server) sessionPage(rc *request, who whose, after session.Key, limit int) (page []*session.Session, next session.Key, err error) {
-	level, err := s.level(rc)
+func (s *sessions) sessionPage(rc *exchange.Request, who whose, after session.Key, limit int) (page []*session.Session, next session.Key, err error) {
+	level, err := s.state.Level(rc)
 	if err != nil {
 		return nil, next, err
 	}
 	var found []*session.Session
-	err = s.cluster.Read(s.context(rc), level, func(m *session.Machine) {
+	err = s.state.Cluster.Read(s.state.Context(rc), level, func(m *session.Machine) {
 		if who.all {
 			found = m.Sessions(after, min(4*limit, maxListScan))
 		} else {
@@ -102,12 +146,15 @@ func (s *Server) sessionPage(rc *request, who whose, after session.Key, limit in
 	if !who.all {
 		found = following(found, after)
 	}
-	at := s.cluster.Now()
+	at, err := s.state.Cluster.Time(s.state.Context(rc))
+	if err != nil {
+		return nil, next, err
+	}
 	for i, sess := range found {
 		if len(page) == limit {
 			return page, found[i-1].Key, nil
 		}
-		if sess.Expires > at && s.cluster.LastUse(sess).Add(sess.Idle) > at {
+		if sess.Expires > at && s.state.Cluster.LastUse(sess.Key, sess.LastUse).Add(sess.Idle) > at {
 			page = append(page, sess)
 		}
 	}
@@ -127,96 +174,113 @@ func following(list []*session.Session, after session.Key) []*session.Session {
 	return list
 }
 
-func (s *Server) appendListed(b []byte, sess *session.Session, current bool) []byte {
-	b = s.appendTimes(append(b, '{'), sess)
-	b = appendString(append(b, `,"username":`...), sess.Username)
-	b = appendString(append(b, `,"realmName":`...), sess.Realm)
-	b = appendString(append(b, `,"address":`...), sess.Address)
-	b = appendString(append(b, `,"userAgent":`...), sess.Agent)
+func (s *sessions) appendListed(b []byte, sess *session.Session, current bool) []byte {
+	b = exchange.AppendTimes(append(b, '{'), &sess.Head, s.state.Cluster.LastUse(sess.Key, sess.LastUse))
+	b = exchange.AppendString(append(b, `,"username":`...), sess.Username)
+	b = exchange.AppendString(append(b, `,"realmName":`...), sess.Realm)
+	b = exchange.AppendString(append(b, `,"address":`...), sess.Address)
+	b = exchange.AppendString(append(b, `,"userAgent":`...), sess.Agent)
 	b = strconv.AppendBool(append(b, `,"current":`...), current)
 	return append(b, '}')
 }
 
-// pageSize reads ?limit=N.
-func pageSize(rc *request) (int, error) {
-	text := rc.ctx.QueryArgs().Peek("limit")
-	if len(text) == 0 {
-		return defaultPage, nil
-	}
-	n, err := strconv.Atoi(string(text))
-	if err != nil || n < 1 || n > maxPage {
-		return 0, badField("limit must be 1 to " + strconv.Itoa(maxPage))
-	}
-	return n, nil
-}
-
 // endSession is DELETE /api/sessions/{handle}. Other people's sessions are not there, to anyone but an admin.
-func (s *Server) endSession(rc *request) error {
-	p, err := s.authenticate(rc)
+func (s *sessions) endSession(rc *exchange.Request) error {
+	p, err := s.callers.Authenticate(rc)
 	if err != nil {
 		return err
 	}
-	key, err := session.ParseKey(rc.rest)
+	key, err := session.ParseKey(rc.Rest)
 	if err != nil {
 		return err
 	}
-	var found *session.Session
-	err = s.cluster.Read(s.context(rc), cluster.Quorum, func(m *session.Machine) {
+	var found *session.Head
+	err = s.state.Cluster.Read(s.state.Context(rc), access.DecisionLevel, func(m *session.Machine) {
 		if view, ok := m.Lookup(key); ok {
-			found = view.Session
+			found = &view.Session
 		}
 	})
 	if err != nil {
 		return err
 	}
-	own := found != nil && p.is(found.Realm, found.Username)
-	if found == nil || !own && !p.hasRole(session.RoleAdmin) {
-		return errNoSession
+	own := found != nil && p.Is(found.Realm, found.Username)
+	if found == nil || !own && !p.HasRole(session.RoleAdmin) {
+		return exchange.ErrNoSession
+	}
+	if !own && rc.Weakened {
+		return cluster.ErrCutOff
 	}
 	reason := session.EndedByAdmin
 	if own {
 		reason = session.EndedByLogout
 	}
-	if err := s.endSessionByKey(rc, key, reason); err != nil {
+	err = s.logins.EndSessionByKey(rc, key, reason, p)
+	s.diary.AuditEnd(rc, p, found, reason, err)
+	if err != nil {
 		if errors.Is(err, session.ErrSessionInvalid) {
-			return errNoSession // it ended between the two
+			return exchange.ErrNoSession // it ended between the two
 		}
 		return err
 	}
-	if key == p.key() {
-		s.expireCookie(rc, fusion)
-		s.expireCookie(rc, mmonit)
+	if key == p.Key() {
+		s.jar.ExpireCookie(rc, credential.Fusion)
+		s.jar.ExpireCookie(rc, credential.MMonit)
 	}
-	s.audit(rc, p, "session ended", "handle", key.String(), "user", found.Username, "realm", found.Realm)
-	return noContent(rc)
+	return exchange.NoContent(rc)
 }
 
 // endSessions is DELETE /api/sessions?user=U&realm=R: all sessions of one user, at once. The user must be named, even
 // by those who can only mean themselves: a forgotten parameter must not log anybody out.
-func (s *Server) endSessions(rc *request) error {
-	p, err := s.authenticate(rc)
+func (s *sessions) endSessions(rc *exchange.Request) error {
+	p, err := s.callers.Authenticate(rc)
 	if err != nil {
 		return err
 	}
-	if len(rc.ctx.QueryArgs().Peek("user")) == 0 {
-		return missingField("the parameter user is required")
+	if string(rc.Ctx.QueryArgs().Peek("all")) == "true" {
+		return s.endEverySession(rc, p)
 	}
-	who, err := target(rc, p)
+	if len(rc.Ctx.QueryArgs().Peek("user")) == 0 {
+		return exchange.MissingField("the parameter user is required")
+	}
+	who, err := s.target(rc, p, access.DecisionLevel)
 	if err != nil {
 		return err
 	}
-	if _, err := s.do(rc, &session.EndUser{Realm: who.realm, Username: who.username}); err != nil {
+	end := &session.EndUser{Realm: who.realm, Username: who.username}
+	if !p.Is(who.realm, who.username) {
+		end.By = p.Name()
+	}
+	result, err := s.state.Do(rc, end)
+	s.diary.Audit(rc, p, audit.Event{Name: audit.SessionsEnded, Realm: who.realm, User: who.username, Count: int(result.Ended)}, err)
+	if err != nil {
 		return err
 	}
-	if p.is(who.realm, who.username) && !p.key().IsZero() {
-		s.expireCookie(rc, fusion)
-		s.expireCookie(rc, mmonit)
+	if p.Is(who.realm, who.username) && !p.Key().IsZero() {
+		s.jar.ExpireCookie(rc, credential.Fusion)
+		s.jar.ExpireCookie(rc, credential.MMonit)
 	}
-	s.audit(rc, p, "all sessions of a user ended", "user", who.username, "realm", who.realm)
-	return noContent(rc)
+	return exchange.NoContent(rc)
 }
 
-// audit logs who changed what. Nothing of a body but names goes into it.
-func (s *Server) audit(rc *request, p principal, what string, args ...any) {
-	s.log.Info("changed by request", append([]any{"what", what, "by", p.name(), "client", s.addressOf(rc), "request", string(rc.requestID())}, args...)...)
+// endEverySession is DELETE /api/sessions?all=true, for emergencies: everybody has to log in again, the caller too. It takes
+// effect on all nodes when it is answered, however many sessions there are.
+func (s *sessions) endEverySession(rc *exchange.Request, p access.Principal) error {
+	switch args := rc.Ctx.QueryArgs(); {
+	case rc.Weakened:
+		return cluster.ErrCutOff
+	case !p.HasRole(session.RoleAdmin):
+		return exchange.ErrForbidden
+	case args.Has("user") || args.Has("realm"):
+		return exchange.BadField("all=true is every session there is: leave user and realm out")
+	}
+	result, err := s.state.Do(rc, &session.EndAll{By: p.Name()})
+	s.diary.Audit(rc, p, audit.Event{Name: audit.SessionsEnded, Reason: session.EndedByEmergency.String(), Count: int(result.Ended)}, err)
+	if err != nil {
+		return err
+	}
+	if !p.Key().IsZero() {
+		s.jar.ExpireCookie(rc, credential.Fusion)
+		s.jar.ExpireCookie(rc, credential.MMonit)
+	}
+	return exchange.WriteJSON(rc, fasthttp.StatusOK, map[string]uint32{"ended": result.Ended})
 }

@@ -10,6 +10,8 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/realm"
 )
 
 type listed struct {
@@ -44,8 +46,8 @@ func TestListOwnSessions(t *testing.T) {
 			t.Fatalf("%s: %+v", uri, l)
 		}
 		a, b := l.Sessions[0], l.Sessions[1]
-		if a.Handle != first.key.String() || a.Address != "203.0.113.1" || a.UserAgent != `curl "8"` || a.Username != "ann" || a.RealmName != "native" ||
-			a.Current || !b.Current || b.Handle != second.key.String() {
+		if a.Handle != first.Key.String() || a.Address != "203.0.113.1" || a.UserAgent != `curl "8"` || a.Username != "ann" || a.RealmName != "native" ||
+			a.Current || !b.Current || b.Handle != second.Key.String() {
 			t.Errorf("%s: %+v", uri, l)
 		}
 		if !a.CreatedAt.Equal(testStart.Std()) || !a.ExpiresAt.Equal(testStart.Std().Add(8*time.Hour)) || !a.IdleExpiresAt.Equal(testStart.Std().Add(30*time.Minute)) {
@@ -60,7 +62,7 @@ func TestListOwnSessions(t *testing.T) {
 	}
 	// The first is idle by now, the second was just used: what is over is not listed, swept or not.
 	f.fake.advance(29 * time.Minute)
-	if l := f.list("/api/sessions", idCookie(second)); len(l.Sessions) != 1 || l.Sessions[0].Handle != second.key.String() {
+	if l := f.list("/api/sessions", idCookie(second)); len(l.Sessions) != 1 || l.Sessions[0].Handle != second.Key.String() {
 		t.Errorf("%+v", l)
 	}
 }
@@ -70,7 +72,7 @@ func TestListAsAdmin(t *testing.T) {
 	root := f.create(session.Create{Username: "root"})
 	var want []string
 	for range 40 {
-		want = append(want, f.create(session.Create{Username: "ann"}).key.String())
+		want = append(want, f.create(session.Create{Username: "ann"}).Key.String())
 		f.create(session.Create{Username: "svc"})
 	}
 	if l := f.list("/api/sessions?user=ann&limit=1000", idCookie(root)); len(l.Sessions) != 40 {
@@ -118,7 +120,7 @@ func TestListAsAdmin(t *testing.T) {
 		}
 		next = "&after=" + l.Next
 	}
-	if !slices.Equal(seen, []string{fresh.key.String()}) {
+	if !slices.Equal(seen, []string{fresh.Key.String()}) {
 		t.Errorf("after the others were idle: %v", seen)
 	}
 	for _, query := range []string{"limit=0", "limit=1001", "limit=x", "limit=-1"} {
@@ -132,10 +134,12 @@ func TestListAsAdmin(t *testing.T) {
 func TestEndOneSession(t *testing.T) {
 	f := newFixture(t)
 	root, ann, other := f.create(session.Create{Username: "root"}), f.create(session.Create{Username: "ann"}), f.create(session.Create{Username: "ann"})
-	end := func(tok token, by option) answer { return f.send("DELETE", "/api/sessions/"+tok.key.String(), by) }
+	end := func(tok credential.Token, by option) answer {
+		return f.send("DELETE", "/api/sessions/"+tok.Key.String(), by)
+	}
 
 	f.expect(end(root, idCookie(ann)), 404, "session-not-found") // as if it were not there
-	f.expect(end(mintToken(), idCookie(ann)), 404, "session-not-found")
+	f.expect(end(credential.Mint(), idCookie(ann)), 404, "session-not-found")
 	f.expect(f.send("DELETE", "/api/sessions/nonsense", idCookie(ann)), 400, "bad-handle")
 	f.expect(end(other, idCookie(root)), 204, "")
 	f.expect(end(other, idCookie(root)), 404, "session-not-found")
@@ -165,7 +169,7 @@ func TestEndAllSessions(t *testing.T) {
 	if a.status != 204 || len(a.header["Set-Cookie"]) != 2 {
 		t.Errorf("%d %v", a.status, a.header)
 	}
-	for _, tok := range []token{ann, other} {
+	for _, tok := range []credential.Token{ann, other} {
 		f.expect(f.send("GET", "/api/session", idCookie(tok)), 401, "session-invalid")
 	}
 	ann = f.create(session.Create{Username: "ann"})
@@ -208,10 +212,10 @@ func TestCreateSessions(t *testing.T) {
 			t.Errorf("element %d: %d %v", i, v.status, v.header)
 		}
 	}
-	key, _ := parseToken([]byte(made[0].Token))
-	view, _ := f.fake.machine.Lookup(key)
-	if value, _ := view.Session.Attr("b"); value != "2" || view.Session.Surface != session.SurfaceService {
-		t.Errorf("session is %+v", view.Session)
+	key, _ := credential.Parse([]byte(made[0].Token))
+	sess, _ := f.fake.machine.Session(key)
+	if value, _ := sess.Attr("b"); value != "2" || sess.Surface != session.SurfaceService {
+		t.Errorf("session is %+v", sess)
 	}
 	if strings.Contains(f.logs.String(), made[0].Token) {
 		t.Error("a token was logged")
@@ -259,10 +263,29 @@ func TestCreateManySessions(t *testing.T) {
 		t.Fatalf("%v: %d elements", err, len(made))
 	}
 	for i, one := range made {
-		key, ok := parseToken([]byte(one.Token))
+		key, ok := credential.Parse([]byte(one.Token))
 		view, live := f.fake.machine.Lookup(key)
 		if !ok || !live || view.Session.Username != body[i].Username {
 			t.Fatalf("element %d is %+v", i, one)
 		}
 	}
+}
+
+// Users of a directory may be named in any case, as they are elsewhere.
+func TestSessionsOfFoldedNames(t *testing.T) {
+	f := newFixture(t)
+	f.fake.must(t, &session.CreateRealm{ID: "realm-dir", Name: "dir", Type: realm.TypeLDAP, Enabled: true})
+	bob := f.create(session.Create{Realm: "dir", Username: "bob", UserID: "u-bob"})
+	root := f.create(session.Create{Username: "root"})
+	for _, who := range []credential.Token{bob, root} {
+		if l := f.list("/api/sessions?user=Bob&realm=dir", idCookie(who)); len(l.Sessions) != 1 {
+			t.Errorf("%d sessions", len(l.Sessions))
+		}
+	}
+	if l := f.list("/api/sessions?user=BOB", idCookie(bob)); len(l.Sessions) != 1 {
+		t.Errorf("%d sessions of one's own", len(l.Sessions))
+	}
+	f.expect(f.send("GET", "/api/sessions?user=Ann", basic("ann", testPassword)), 403, "forbidden")
+	f.expect(f.send("DELETE", "/api/sessions?user=Bob&realm=dir", idCookie(root)), 204, "")
+	f.expect(f.send("GET", "/api/session", idCookie(bob)), 401, "session-invalid")
 }

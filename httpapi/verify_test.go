@@ -1,13 +1,14 @@
 package httpapi
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/credential"
+	"cloakroom/httpapi/exchange"
 )
 
 func TestVerify(t *testing.T) {
@@ -16,10 +17,10 @@ func TestVerify(t *testing.T) {
 	f.fake.must(t, &session.UpdateRealm{ID: "realm-native", Enabled: true, RoleNames: []string{"developer"}})
 	tok := f.create(session.Create{Username: "svc"})
 	for _, name := range []string{"id", "zsessionid"} {
-		a := f.send("GET", "/auth/verify", cookie(name+"="+tok.text))
+		a := f.send("GET", "/auth/verify", cookie(name+"="+tok.Text))
 		f.expect(a, 200, "")
 		for h, want := range map[string]string{
-			"Remote-User": "svc", "Remote-Groups": "developer,service", "Remote-Realm": "native", "X-Session-Handle": tok.key.String(),
+			"Remote-User": "svc", "Remote-Groups": "developer,service", "Remote-Realm": "native", "X-Session-Handle": tok.Key.String(),
 		} {
 			if a.get(h) != want {
 				t.Errorf("%s is %q, not %q", h, a.get(h), want)
@@ -30,7 +31,7 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	f.expect(f.send("HEAD", "/auth/verify", idCookie(tok)), 200, "")
-	for _, o := range []option{cookie("x=y"), idCookie(mintToken()), basic("root", testPassword), header("Accept", "text/html")} {
+	for _, o := range []option{cookie("x=y"), idCookie(credential.Mint()), basic("root", testPassword), header("Accept", "text/html")} {
 		a := f.send("GET", "/auth/verify", o)
 		f.expect(a, 401, "session-invalid")
 		if a.get("Location") != "" || a.get("Remote-User") != "" {
@@ -48,7 +49,7 @@ func TestVerify(t *testing.T) {
 func TestWhatCountsAsUse(t *testing.T) {
 	f := newFixture(t)
 	tok := f.create(session.Create{Username: "ann"})
-	used := func() session.Time { return f.fake.lastUse[tok.key] }
+	used := func() session.Time { return f.fake.lastUse[tok.Key] }
 	for i, c := range []struct {
 		uri string
 		o   option
@@ -74,47 +75,6 @@ func TestWhatCountsAsUse(t *testing.T) {
 	}
 }
 
-func TestConsistencyHeader(t *testing.T) {
-	const bad = cluster.Level(0)
-	for _, c := range []struct {
-		configured cluster.Level
-		allow      bool
-		header     string
-		want       cluster.Level
-	}{
-		{cluster.Quorum, false, "", cluster.Quorum},
-		{cluster.Quorum, false, "quorum", cluster.Quorum},
-		{cluster.Quorum, false, "lease", cluster.Quorum},
-		{cluster.Quorum, false, "local", bad},
-		{cluster.Quorum, true, "local", cluster.Local},
-		{cluster.Local, false, "", cluster.Local},
-		{cluster.Local, false, "quorum", cluster.Quorum},
-		{cluster.Local, false, "lease", cluster.Quorum},
-		{cluster.Quorum, true, "Local", bad},
-		{cluster.Quorum, true, "eventually", bad},
-	} {
-		f := newFixture(t, func(cfg *Config) { cfg.Level, cfg.AllowLocalReads = c.configured, c.allow })
-		tok := f.create(session.Create{Username: "root"})
-		for _, uri := range []string{"/api/session", "/api/users", "/api/sessions"} {
-			f.fake.levels = nil
-			a := f.send("GET", uri, idCookie(tok), header("Consistency", c.header))
-			if c.want == bad {
-				f.expect(a, 400, "bad-consistency")
-				continue
-			}
-			f.expect(a, 200, "")
-			if len(f.fake.levels) == 0 || slices.ContainsFunc(f.fake.levels, func(l cluster.Level) bool { return l != c.want }) {
-				t.Errorf("%s, %+v: read at %v", uri, c, f.fake.levels)
-			}
-		}
-		f.fake.levels = nil
-		f.expect(f.send("GET", "/auth/verify", idCookie(tok), header("Consistency", c.header)), 200, "")
-		if !slices.Equal(f.fake.levels, []cluster.Level{c.configured}) {
-			t.Errorf("forward auth, %+v: read at %v", c, f.fake.levels)
-		}
-	}
-}
-
 func TestRoleList(t *testing.T) {
 	for _, c := range []struct{ user, realm, fixed []string }{
 		{nil, nil, nil},
@@ -125,12 +85,12 @@ func TestRoleList(t *testing.T) {
 		{[]string{"a"}, []string{"b"}, []string{"x", "y"}},
 		{[]string{"a"}, []string{"b"}, []string{}},
 	} {
-		v := session.View{Session: &session.Session{Roles: c.fixed}, User: &session.User{RoleNames: c.user}, Realm: &session.Realm{RoleNames: c.realm}}
-		if got, want := string(appendRoles(nil, v)), strings.Join(v.Roles(), ","); got != want {
+		v := session.View{Session: session.Head{Roles: c.fixed}, User: &session.User{RoleNames: c.user}, Realm: &session.Realm{RoleNames: c.realm}}
+		if got, want := string(exchange.AppendRoles(nil, v)), strings.Join(v.Roles(), ","); got != want {
 			t.Errorf("%v: %q, not %q", c, got, want)
 		}
 	}
-	if got := appendRoles(nil, session.View{Session: &session.Session{}}); len(got) != 0 {
+	if got := exchange.AppendRoles(nil, session.View{}); len(got) != 0 {
 		t.Errorf("roles without records: %q", got)
 	}
 }
@@ -155,57 +115,59 @@ func TestETags(t *testing.T) {
 		{`"x"`, 5, 0, false},
 		{`,`, 5, 0, false},
 	} {
-		rc := &request{ctx: bareRequest("POST", "/", header("If-Match", c.header))}
-		rev, err := ifMatch(rc, c.current)
+		rc := &exchange.Request{Ctx: bareRequest("POST", "/", header("If-Match", c.header))}
+		rev, err := exchange.IfMatch(rc, c.current)
 		if rev != c.want || (err == nil) != c.ok {
 			t.Errorf("%q: %d, %v", c.header, rev, err)
 		}
-		if status, e, _ := answerOf(err); err != nil && (status != 412 || e != session.ErrConflict) {
+		if status, e, _ := exchange.AnswerOf(err); err != nil && (status != 412 || e != session.ErrConflict) {
 			t.Errorf("%q: answer is %d", c.header, status)
 		}
 	}
-	rc := &request{ctx: bareRequest("GET", "/")}
-	if rev, err := ifMatch(rc, 5); rev != 0 || err != nil {
+	rc := &exchange.Request{Ctx: bareRequest("GET", "/")}
+	if rev, err := exchange.IfMatch(rc, 5); rev != 0 || err != nil {
 		t.Errorf("without If-Match: %d, %v", rev, err)
 	}
-	etag(rc, &session.Session{Rev: 17})
-	if got := string(rc.ctx.Response.Header.Peek("ETag")); got != `"17"` {
+	exchange.ETag(rc, 17)
+	if got := string(rc.Ctx.Response.Header.Peek("ETag")); got != `"17"` {
 		t.Errorf("ETag is %s", got)
 	}
 }
 
-// What the two lookups cost is memory that is there already. The machine, the clock and the fake's lock are not ours;
-// they allocate nothing.
+// What the two lookups cost is memory that is there already, also at the levels that may have to wait. The machine, the
+// clock and the fake's lock are not ours; they allocate nothing.
 func TestLookupsDontAllocate(t *testing.T) {
-	f := newFixture(t, func(cfg *Config) { cfg.Level = cluster.Local })
-	tok := f.create(session.Create{Username: "root"})
-	for _, uri := range []string{"/auth/verify", "/api/session"} {
-		ctx := bareRequest("GET", uri, cookie("a=b; id="+tok.text+";"), header("X-No-Touch", "0"))
-		run := func() {
-			ctx.Response.Reset()
-			f.fake.levels = f.fake.levels[:0]
-			f.handler(ctx)
-		}
-		run()
-		if ctx.Response.StatusCode() != 200 {
-			t.Fatalf("%s: %d", uri, ctx.Response.StatusCode())
-		}
-		if n := testing.AllocsPerRun(200, run); n > 0 && !raceEnabled {
-			t.Errorf("%s allocates %v times", uri, n)
+	for _, level := range []cluster.Level{cluster.Lease, cluster.Local, cluster.Quorum} {
+		f := newFixture(t, func(cfg *Config) { cfg.Level = level })
+		tok := f.create(session.Create{Username: "root"})
+		for _, uri := range []string{"/auth/verify", "/api/session"} {
+			ctx := bareRequest("GET", uri, cookie("a=b; id="+tok.Text+";"), header("X-No-Touch", "0"))
+			run := func() {
+				ctx.Response.Reset()
+				f.fake.levels = f.fake.levels[:0]
+				f.handler(ctx)
+			}
+			run()
+			if ctx.Response.StatusCode() != 200 {
+				t.Fatalf("%s: %d", uri, ctx.Response.StatusCode())
+			}
+			if n := testing.AllocsPerRun(200, run); n > 0 && !raceEnabled {
+				t.Errorf("%s at level %v allocates %v times", uri, level, n)
+			}
 		}
 	}
 }
 
 // The handler alone, on a request that is read already: what HTTP costs comes on top, and the fake's lookup is in it.
 func BenchmarkLookups(b *testing.B) {
-	f := newFixture(b, func(cfg *Config) { cfg.Level = cluster.Local })
-	tok := mintToken()
+	f := newFixture(b)
+	tok := credential.Mint()
 	user, native, err := f.fake.User(b.Context(), "native", "root")
 	if err != nil {
 		b.Fatal(err)
 	}
 	f.fake.must(b, &session.Create{
-		Key: tok.key, Realm: "native", Username: "root", UserID: "user-root", Surface: session.SurfaceFusion,
+		Key: tok.Key, Realm: "native", Username: "root", UserID: "user-root", Surface: session.SurfaceFusion,
 		UserRev: user.Rev, RealmRev: native.Rev, Idle: time.Hour, Lifetime: time.Hour,
 	})
 	for _, uri := range []string{"/auth/verify", "/api/session"} {

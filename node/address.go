@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"cloakroom/cluster/seed"
+	"cloakroom/cluster/session"
 )
 
 // maxSocketPath is what sun_path holds on every system, its closing zero byte taken off (unix(7): 108; BSD: 104).
@@ -34,6 +37,18 @@ func checkRemote(addr string) error {
 	}
 	if unspecified(addr) || anyPort(addr) {
 		return fmt.Errorf("%q: a host and a port from 1 to 65535 are needed to connect", addr)
+	}
+	return nil
+}
+
+// checkSeed checks where to look for nodes: an address to connect to, or a scheme and a name.
+func checkSeed(text string) error {
+	if seed.Schemed(text) {
+		_, err := seed.Parse(text)
+		return err
+	}
+	if err := checkRemote(text); err != nil {
+		return &session.Error{Code: seed.ErrBad.Code, Message: err.Error()}
 	}
 	return nil
 }

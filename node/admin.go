@@ -132,14 +132,29 @@ func passing(err error) bool {
 	return false
 }
 
-// hasUsers reports whether anybody could log in.
+// hasUsers reports whether anybody could log in. It goes on asking while the cluster can't say: a node that was ready a
+// moment ago may have lost its leader since, and must not end for it.
 func (f *founder) hasUsers(ctx context.Context) (bool, error) {
-	users := 0
-	err := f.state.Read(ctx, cluster.Quorum, func(m *session.Machine) { users = m.Stats().Users })
-	if err != nil {
-		return false, fmt.Errorf("count the users: %w", err)
+	pause := time.NewTicker(ReadyPoll)
+	defer pause.Stop()
+	for {
+		users, err := f.countUsers(ctx)
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return users > 0, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
 	}
-	return users > 0, nil
+}
+
+func (f *founder) countUsers(ctx context.Context) (users int, err error) {
+	err = f.state.Read(ctx, cluster.Quorum, func(m *session.Machine) { users = m.Stats().Users })
+	if err != nil {
+		return 0, fmt.Errorf("count the users: %w", err)
+	}
+	return users, nil
 }
 
 // awaitUsers gives the node that has begun the cluster FirstAdminTimeout to make the first user.

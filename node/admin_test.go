@@ -18,6 +18,7 @@ type unsure struct {
 	index   uint64
 	answers []error // of Do, before it applies anything honestly; nil: apply, then say that the outcome is unknown
 	tries   int
+	unread  []error // of Read, before it reads anything
 }
 
 func newUnsure(answers ...error) *unsure {
@@ -50,6 +51,11 @@ func (u *unsure) Do(_ context.Context, cmd session.Command) (session.Result, err
 }
 
 func (u *unsure) Read(_ context.Context, _ cluster.Level, fn func(*session.Machine)) error {
+	if len(u.unread) > 0 {
+		err := u.unread[0]
+		u.unread = u.unread[1:]
+		return err
+	}
 	fn(u.machine)
 	return nil
 }
@@ -126,6 +132,30 @@ func TestAwaitUsers(t *testing.T) {
 		u.apply(&session.CreateUser{ID: "1", Realm: session.NativeRealm, Username: "ann"})
 		if users, err := f.awaitUsers(t.Context()); err != nil || !users {
 			t.Errorf("users %v, %v where there is one", users, err)
+		}
+	})
+}
+
+// TestUsersAreCountedWithoutLeader: a node that has just become ready, and loses the leader, waits for the next one.
+func TestUsersAreCountedWithoutLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUnsure()
+		u.apply(&session.CreateUser{ID: "1", Realm: session.NativeRealm, Username: "ann"})
+		u.unread = []error{cluster.ErrNoLeader, cluster.ErrTimeout, cluster.ErrOverloaded, cluster.ErrCutOff}
+		f := &founder{state: u}
+		if users, err := f.hasUsers(t.Context()); err != nil || !users || len(u.unread) > 0 {
+			t.Errorf("users %v, %v, %d answers are left", users, err, len(u.unread))
+		}
+		refused := errors.New("refused for good")
+		u.unread = []error{refused}
+		if _, err := f.hasUsers(t.Context()); !errors.Is(err, refused) {
+			t.Errorf("a lasting error: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		u.unread = []error{cluster.ErrNoLeader}
+		if _, err := f.hasUsers(ctx); err == nil {
+			t.Error("a node that is stopped went on")
 		}
 	})
 }

@@ -20,27 +20,58 @@ const module = "cloakroom"
 
 // floors is the floor plan: a package imports only packages of lower floors.
 var floors = map[string]int{
-	"node":              6,
-	"httpapi":           5,
-	"httpapi/console":   5,
-	"cluster":           4,
-	"cluster/propose":   3,
-	"cluster/lookup":    3,
-	"cluster/idle":      3,
-	"cluster/roster":    3,
-	"cluster/consensus": 2,
-	"cluster/gossip":    2,
-	"cluster/wire":      1,
-	"cluster/guard":     1,
-	"httpapi/realm":     1,
-	"cluster/session":   0,
-	"cluster/lease":     0,
+	"node":               11,
+	"httpapi":            10,
+	"httpapi/console":    10,
+	"httpapi/admin":      9,
+	"httpapi/mmonit":     9,
+	"httpapi/access":     8,
+	"httpapi/exchange":   7,
+	"httpapi/metrics":    6,
+	"cluster":            5,
+	"cluster/propose":    4,
+	"cluster/lookup":     4,
+	"cluster/idle":       4,
+	"cluster/roster":     4,
+	"cluster/tries":      4,
+	"cluster/backup":     4,
+	"httpapi/recheck":    3,
+	"cluster/consensus":  3,
+	"cluster/gossip":     3,
+	"cluster/storage":    2,
+	"cluster/wire":       1,
+	"cluster/guard":      1,
+	"cluster/watermark":  1,
+	"cluster/keyring":    1,
+	"cluster/histogram":  1,
+	"httpapi/realm":      1,
+	"httpapi/audit":      1,
+	"httpapi/transport":  1,
+	"httpapi/credential": 1,
+	"httpapi/support":    1,
+	"cluster/seed":       1,
+	"cluster/session":    0,
+	"cluster/lease":      0,
 }
 
-const (
-	testFloor = "cluster/clustertest" // for tests alone
-	sideFloor = "bench"               // it and what lies under it know the others over HTTP only
-)
+// testFloor is for tests alone: each package with what it may import besides the standard library.
+var testFloor = map[string][]string{
+	"cluster/clustertest":        {"github.com/hashicorp/memberlist"},
+	"cluster/clustertest/mutant": {},
+	"cluster/history":            {porcupine},
+	"cluster/keyring/keytest":    {module + "/cluster/keyring"},
+	"cluster/seed/dnstest":       {"github.com/miekg/dns"},
+	"httpapi/realm/slapdtest":    {"github.com/go-ldap/ldap/v3"},
+	"httpapi/transport/certtest": {},
+	"cluster/lease/simulation":   {porcupine, module + "/cluster/lease"},
+	"scripts/upgradesuite":       {},
+	"scripts/faultsuite":         {porcupine, "golang.org/x/sys/unix", module + "/cluster/history", module + "/cluster/clustertest/mutant"},
+}
+
+const porcupine = "github.com/anishathalye/porcupine"
+
+// sideFloor and what lies under it know the others over HTTP only.
+const sideFloor = "bench"
 
 // impure is what floor 0 must not import: it has no goroutine, lock, clock, random source or I/O. (Of time it may use
 // the durations; the linters watch the clock.)
@@ -96,6 +127,9 @@ func TestFloorPlanCatches(t *testing.T) {
 		"ours into bench":      {ImportPath: "cloakroom/node", Imports: ours("bench/load")},
 		"a clock's friend":     {ImportPath: "cloakroom/cluster/session", Imports: []string{"os"}},
 		"more in test code":    {ImportPath: "cloakroom/cluster/clustertest", Imports: []string{"github.com/hashicorp/raft"}},
+		"ours in test code":    {ImportPath: "cloakroom/cluster/history", Imports: ours("cluster/session")},
+		"faults from inside":   {ImportPath: "cloakroom/scripts/faultsuite", Imports: ours("cluster")},
+		"faults in earnest":    {ImportPath: "cloakroom/node", Imports: ours("cluster/history")},
 	}
 	for name, p := range wrong {
 		if len(checkFloors(p)) == 0 {
@@ -135,7 +169,7 @@ func checkFloors(p listed) []string {
 			complain("its tests import %s: %s", imported, why)
 		}
 	}
-	if _, known := floors[p.path()]; !known && p.path() != testFloor && !onSide(p.path()) {
+	if _, known := floors[p.path()]; !known && !forTests(p.path()) && !onSide(p.path()) {
 		complain("is not in the floor plan")
 	}
 	return complaints
@@ -146,8 +180,8 @@ func forbidden(from, imported string, test bool) string {
 	to, ours := strings.CutPrefix(imported, module+"/")
 	floor, placed := floors[from]
 	switch {
-	case !ours && from == testFloor && !test && strings.Contains(imported, ".") && imported != "github.com/hashicorp/memberlist":
-		return "it uses the standard library and memberlist only"
+	case forTests(from) && !test && !standard(imported) && !slices.Contains(testFloor[from], imported):
+		return fmt.Sprintf("besides the standard library it uses %q only", testFloor[from])
 	case !ours && placed && floor == 0 && !test && slices.Contains(impure, imported):
 		return "floor 0 is pure"
 	case !ours:
@@ -156,11 +190,13 @@ func forbidden(from, imported string, test bool) string {
 		return ""
 	case onSide(from), onSide(to):
 		return "bench and the rest know each other over HTTP only"
-	case to == testFloor && test:
+	case forTests(to) && (test || forTests(from)):
 		return ""
-	case to == testFloor:
+	case forTests(to):
 		return "only tests may"
-	case from == testFloor:
+	case forTests(from) && slices.Contains(testFloor[from], imported):
+		return ""
+	case forTests(from):
 		return "it knows none of the others"
 	}
 	target, known := floors[to]
@@ -173,6 +209,17 @@ func forbidden(from, imported string, test bool) string {
 	return ""
 }
 
+func forTests(path string) bool {
+	_, ok := testFloor[path]
+	return ok
+}
+
+// standard reports whether a package is of the standard library: its path begins with no host and is not ours.
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return first != module && !strings.Contains(first, ".")
+}
+
 func onSide(path string) bool {
 	return path == sideFloor || strings.HasPrefix(path, sideFloor+"/")
 }
@@ -181,7 +228,7 @@ func onSide(path string) bool {
 var noun = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 
 // programs are the main packages, by what they are built as.
-var programs = map[string]string{"node": "cloakroom", "bench": "bench"}
+var programs = map[string]string{"node": "cloakroom", "bench": "bench", "scripts/faultsuite": "faultsuite", "scripts/upgradesuite": "upgradesuite"}
 
 func checkDoc(p listed) string {
 	if p.Name == "main" {

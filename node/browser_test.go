@@ -22,6 +22,7 @@ const jQueryVersion = "3.7.1"
 // A person logs in with a real browser; then a page posts to the session API, first without the token, then with the
 // snippet of the document, as it is written there.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	browser := need(t, "chromium")
 	jquery := installJQuery(t)
 	seed, err := os.ReadFile("testdata/seeds/mmonit-session-api.txt")
@@ -178,10 +179,10 @@ show('loaded', 'loaded');
 	return server.URL
 }
 
-func newBrowser(t *testing.T, program string) context.Context {
+func newBrowser(t *testing.T, program string, further ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience))
+	options := append(further, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience))...)
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)

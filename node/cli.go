@@ -29,18 +29,31 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 type grammar struct {
 	Config string `group:"file" placeholder:"FILE" help:"Configuration file, YAML: the flags of serve without their dashes."`
 
-	Serve    serveCmd    `cmd:"" help:"Run a node (what happens without a command)."`
-	Keygen   keygenCmd   `cmd:"" help:"Print a new cluster key."`
-	Members  membersCmd  `cmd:"" help:"List the nodes of the cluster."`
-	Promote  promoteCmd  `cmd:"" help:"Let a node vote."`
-	Demote   demoteCmd   `cmd:"" help:"Let a node vote no more."`
-	Remove   removeCmd   `cmd:"" help:"Take a node out of the cluster for good."`
-	Transfer transferCmd `cmd:"" name:"transfer-leadership" help:"Let another voter lead."`
-	Drain    drainCmd    `cmd:"" help:"Take this node out of service for a while, or back with --undo."`
-	Sessions sessionsCmd `cmd:"" help:"List or end sessions."`
-	User     userCmd     `cmd:"" help:"Manage the users of the realm native."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
-	Help     helpCmd     `cmd:"" help:"Explain a command."`
+	Serve      serveCmd         `cmd:"" help:"Run a node (what happens without a command)."`
+	Keygen     keygenCmd        `cmd:"" help:"Print a new cluster key."`
+	Members    membersCmd       `cmd:"" help:"List the nodes of the cluster."`
+	Promote    promoteCmd       `cmd:"" help:"Let a node vote."`
+	Demote     demoteCmd        `cmd:"" help:"Let a node vote no more."`
+	Remove     removeCmd        `cmd:"" help:"Take a node out of the cluster for good."`
+	Transfer   transferCmd      `cmd:"" name:"transfer-leadership" help:"Let another voter lead."`
+	Drain      drainCmd         `cmd:"" help:"Take this node out of service for a while, or back with --undo."`
+	Ready      readyCmd         `cmd:"" help:"Say whether a node is ready for requests; for health checks."`
+	Sessions   sessionsCmd      `cmd:"" help:"List or end sessions."`
+	LogLevel   logLevelCmd      `cmd:"" name:"log-level" help:"Show or change how much a running node logs."`
+	Limits     limitsCmd        `cmd:"" help:"Show or set the limits of the cluster: sessions a user, sessions in all, attributes."`
+	Doctor     doctorCmd        `cmd:"" help:"Check a configuration against the security floor, item by item; takes the flags of serve."`
+	User       userCmd          `cmd:"" help:"Manage the users of the realm native."`
+	Bundle     supportBundleCmd `cmd:"" name:"support-bundle" help:"Write what a node can say of itself, without secrets, for somebody who looks for what is wrong."`
+	Backup     backupCmd        `cmd:"" help:"Write a backup of the cluster to standard output, while it serves."`
+	Inspect    inspectCmd       `cmd:"" help:"Check a backup, and say what is in it."`
+	Restore    restoreCmd       `cmd:"" help:"Begin a new cluster with a backup, in an empty data directory."`
+	Recover    recoverCmd       `cmd:"" help:"Begin a new cluster with what one node has, when most others are lost for good."`
+	Version    versionCmd       `cmd:"" help:"Print the version."`
+	Completion completionCmd    `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Complete   completeCmd      `cmd:"" hidden:"" help:"Complete a command line, for a shell."`
+	Manual     manualCmd        `cmd:"" help:"Print the manual."`
+	HashWorker hashWorkerCmd    `cmd:"" name:"hash-worker" hidden:"" help:"Compute password hashes for a node."`
+	Help       helpCmd          `cmd:"" help:"Explain a command."`
 }
 
 // app is one run of the program: its streams, its environment, and where its settings came from.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,27 +120,58 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return c.explain(err)
 	}
 	defer response.Body.Close()
+	data, err := readReply(response)
+	if refusal, ok := errors.AsType[*apiError](err); ok && refusal.Status == http.StatusUnauthorized && c.user == "" && c.socket == "" {
+		return fmt.Errorf("%s asks for a login: name an administrator by --user (%s)", c.base, refusal.Code)
+	}
+	if err != nil || into == nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// readReply returns an answer's body. A refusal is an *apiError.
+func readReply(response *http.Response) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(response.Body, MaxReply+1))
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if len(data) > MaxReply {
-		return fmt.Errorf("the answer is longer than %d bytes", MaxReply)
+		return nil, fmt.Errorf("the answer is longer than %d bytes", MaxReply)
 	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		refusal := &apiError{Status: response.StatusCode}
 		if json.Unmarshal(data, refusal) != nil {
 			refusal.Code, refusal.Message = "", "" // not ours: a proxy's page
 		}
-		return refusal
+		return nil, refusal
 	}
-	if into == nil {
-		return nil
+	return data, nil
+}
+
+// stream makes a request whose answer may take as long as it goes on, and hands its body to take. A refusal is an *apiError.
+func (c *client) stream(ctx context.Context, method, path string, query url.Values, take func(io.Reader) error) error {
+	request, err := c.request(ctx, method, path, query, nil)
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", path, err)
+	patient := *c.http
+	patient.Timeout = 0 // the node sees to it that it goes on
+	response, err := patient.Do(request)
+	if err != nil {
+		return c.explain(err)
 	}
-	return nil
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		if _, err := readReply(response); err != nil {
+			return err
+		}
+		return &apiError{Status: response.StatusCode}
+	}
+	return take(response.Body)
 }
 
 func (c *client) request(ctx context.Context, method, path string, query url.Values, body any) (*http.Request, error) {
@@ -178,16 +210,26 @@ func withValue(query url.Values, key, value string) url.Values {
 	return merged
 }
 
+// noNodeError is a data directory on which no node answers.
+type noNodeError struct{ error }
+
+func (e *noNodeError) Unwrap() error { return e.error }
+
 // explain says what a failed connection means to somebody who typed a command.
 func (c *client) explain(err error) error {
 	if address, ok := errors.AsType[*url.Error](err); ok {
 		err = address.Err // its text repeats the request line, and the socket has no address to show
 	}
+	_, stranger := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
+	case c.socket == "" && stranger:
+		return fmt.Errorf("call %s: %w: name the file of your own authority by SSL_CERT_FILE", c.base, err)
+	case c.socket == "" && errors.Is(err, io.EOF) && strings.HasPrefix(c.base, "http:"):
+		return fmt.Errorf("call %s: the connection was closed without an answer: perhaps it is to be https", c.base)
 	case c.socket == "":
 		return fmt.Errorf("call %s: %w", c.base, err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no node is running on %s: start one, or name another by --data-dir or --url", strings.TrimSuffix(c.socket, "/control.sock"))
+		return &noNodeError{fmt.Errorf("no node is running on %s: start one, or name another by --data-dir or --url", strings.TrimSuffix(c.socket, "/control.sock"))}
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s belongs to another user: run the command as the user that runs the node", c.socket)
 	}

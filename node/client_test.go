@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,6 +79,51 @@ func TestClientErrors(t *testing.T) {
 	})
 	if err := c.call(t.Context(), http.MethodGet, "/cluster", nil, nil, &clusterView{}); err == nil || !strings.Contains(err.Error(), "/cluster") {
 		t.Errorf("an answer that is no JSON: %v", err)
+	}
+}
+
+// TestRealmIsEnded: --all with a realm ends that realm's sessions, those that are made meanwhile too, and no others. It was
+// a flag that did nothing once, and logged everybody out.
+func TestRealmIsEnded(t *testing.T) {
+	var mu sync.Mutex
+	of := map[string]string{"ann": "corp", "bob": "native", "kim": "corp"}
+	late := true
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		query := r.URL.Query()
+		if r.Method == http.MethodDelete {
+			if query.Has("all") || query.Get("realm") != "corp" || of[query.Get("user")] != "corp" {
+				t.Errorf("DELETE %s", r.URL.RawQuery)
+			}
+			delete(of, query.Get("user"))
+			if late {
+				late, of["eve"] = false, "corp"
+			}
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		var page struct {
+			Sessions []sessionView `json:"sessions"`
+		}
+		for name, realm := range of {
+			page.Sessions = append(page.Sessions, sessionView{Username: name, RealmName: realm})
+		}
+		if err := json.NewEncoder(w).Encode(page); err != nil {
+			t.Error(err)
+		}
+	}
+	c := testClient(t, handler)
+	var out bytes.Buffer
+	cmd := &sessionsEndCmd{All: true, Realm: "corp"}
+	if err := cmd.endRealm(t.Context(), &app{stdout: &out}, c); err != nil {
+		t.Fatal(err)
+	}
+	if len(of) != 1 || of["bob"] != "native" {
+		t.Errorf("left: %v", of)
+	}
+	if want := "3 sessions of 3 users of the realm corp ended: nobody of it is logged in any more\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -10,51 +11,86 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"cloakroom/cluster"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/wire"
+	"cloakroom/httpapi"
 	"cloakroom/httpapi/realm"
+	"cloakroom/httpapi/recheck"
 )
 
 // Config is everything that a node can be told. Each field is a flag of `serve`, an environment variable of the same
 // name with CLOAKROOM_ in front, and a key of the configuration file; flags win over variables, variables over the
 // file, the file over the defaults.
 type Config struct {
-	Name        string   `group:"node" placeholder:"NAME" help:"Name of this node in logs and lists (default: the host's name)."`
-	HTTP        string   `name:"http" group:"node" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the session API."`
-	Operator    string   `group:"node" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Address of /metrics, /cluster and /debug/pprof. Keep it private."`
-	DataDir     string   `group:"node" default:"./cloakroom-data" placeholder:"DIR" help:"Directory of the log, the snapshots and control.sock."`
-	Ephemeral   bool     `group:"node" help:"Keep the log in memory, under a new node id at each start: for tests and demos."`
-	TLSCert     string   `name:"tls-cert" group:"node" placeholder:"FILE" help:"Certificate chain of the session API, PEM."`
-	TLSKey      string   `name:"tls-key" group:"node" placeholder:"FILE" help:"Its private key, PEM."`
-	DiskReserve ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Space to keep free where the data directory is, such as 512MiB: with less, nothing new is stored and lookups go on."`
-	MemoryLimit ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Memory in use, such as 2GiB, above which no new sessions are made; lookups go on."`
-	LogFormat   string   `group:"node" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json; logs go to standard error."`
-	LogLevel    string   `group:"node" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	Name          string   `group:"node" placeholder:"NAME" help:"Name of this node in logs and lists (default: the host's name)."`
+	HTTP          string   `name:"http" group:"node" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the session API."`
+	Operator      string   `group:"node" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Address of /metrics, /cluster, /support-bundle and /debug/pprof. Keep it private."`
+	DataDir       string   `group:"node" default:"./cloakroom-data" placeholder:"DIR" help:"Directory of the log, the snapshots and control.sock."`
+	Ephemeral     bool     `group:"node" help:"Keep the log in memory, under a new node id at each start: for tests and demos."`
+	TLSCert       string   `name:"tls-cert" group:"node" placeholder:"FILE" help:"Certificate chain of the session API, PEM."`
+	TLSKey        string   `name:"tls-key" group:"node" placeholder:"FILE" help:"Its private key, PEM."`
+	DiskReserve   ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Space to keep free where the data directory is, such as 512MiB: with less, nothing new is stored and lookups go on."`
+	MemoryLimit   ByteSize `group:"node" default:"auto" placeholder:"BYTES" help:"Memory in use, such as 2GiB, above which no new sessions are made; lookups go on."`
+	DataKeyFile   string   `group:"node" placeholder:"FILE" help:"Keys that the log and the snapshots are encrypted with, a line each as keygen prints it: the first encrypts, all decrypt (default: no encryption)."`
+	JWKSDir       string   `name:"jwks-dir" group:"node" placeholder:"DIR" help:"Directory with the key sets that realms of the type jwt may name (default: none)."`
+	AuditLog      string   `group:"node" default:"auto" placeholder:"FILE" help:"File of the audit log, a line of JSON for each event: auto is audit.log in the data directory, or none."`
+	AuditExpiries float64  `group:"node" default:"1" placeholder:"SHARE" help:"Share of the sessions that end by a timeout which the audit log tells of, 0 to 1."`
+	LogFormat     string   `group:"node" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json; logs go to standard error."`
+	LogLevel      string   `group:"node" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error."`
 
 	Peer            string        `group:"cluster" default:"127.0.0.1:8082" placeholder:"ADDR" help:"Address for the other nodes: raft and requests, TCP."`
 	Gossip          string        `group:"cluster" default:"127.0.0.1:8083" placeholder:"ADDR" help:"Address for gossip, TCP and UDP."`
 	Advertise       string        `group:"cluster" placeholder:"HOST" help:"Host that the other nodes reach this one by; needed when --peer or --gossip listen on every address."`
-	Join            []string      `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join."`
+	Join            []string      `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join, HOST:PORT, or dns+srv:NAME for the hosts and ports of that name's SRV records."`
 	BootstrapExpect int           `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
 	ReadReplica     bool          `group:"cluster" help:"Hold a copy and answer, but never vote."`
 	Heartbeat       time.Duration `group:"cluster" default:"500ms" placeholder:"TIME" help:"A follower that hears nothing from the leader for so long starts an election: the same on every node."`
+	LeaseDuration   time.Duration `group:"cluster" placeholder:"TIME" help:"How long a node may answer lookups from its memory without hearing from the leader, and how long one that is lost holds up writes, once: the same on every node (default: 1s, or twice --heartbeat if that is more)."`
 	RemoveDeadAfter time.Duration `group:"cluster" default:"1h" placeholder:"TIME" help:"The leader removes a node that was dead for so long, if the others are enough without it; 0: never."`
 	ClusterKeyFile  string        `group:"cluster" placeholder:"FILE" help:"The cluster's one secret, as keygen prints it. Without it: a public development key, on loopback only."`
 
 	IdleTimeout     time.Duration `group:"sessions" default:"30m" placeholder:"TIME" help:"A session that is not used for so long ends."`
 	MaxLifetime     time.Duration `group:"sessions" default:"8h" placeholder:"TIME" help:"A session ends so long after the login, used or not."`
-	Consistency     string        `group:"sessions" default:"quorum" enum:"quorum,local" placeholder:"LEVEL" help:"Level of reads: quorum or local."`
+	Consistency     string        `group:"sessions" default:"lease" enum:"lease,quorum,local" placeholder:"LEVEL" help:"Level of reads: lease (never old, answered from memory), quorum (never old, by asking a majority) or local (from memory, may be old)."`
 	AllowLocalReads bool          `group:"sessions" help:"Let a request ask for a local read although the level is stronger."`
+	WhenCutOff      string        `group:"sessions" default:"refuse" enum:"refuse,local" placeholder:"ANSWER" help:"What a node that can't reach the leader does with lookups of sessions: refuse them, or answer them at level local; then it goes on accepting sessions that were ended elsewhere."`
 
-	TrustedProxies []string `group:"http" placeholder:"CIDR" help:"Networks whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are believed (default: none)."`
-	AllowedOrigins []string `group:"http" placeholder:"ORIGIN" help:"Web origins that may call with credentials (default: none)."`
-	CookieDomain   string   `group:"http" placeholder:"DOMAIN" help:"Domain attribute of the cookies (default: none, so the host alone)."`
-	CookieSecure   string   `group:"http" default:"auto" enum:"auto,always,never" placeholder:"WHEN" help:"Secure attribute of the cookies: auto (over TLS), always or never."`
-	MMonitRotate   bool     `name:"mmonit-rotate" group:"http" help:"Give every M/Monit login a fresh token, scripts too."`
+	TrustedProxies   []string      `group:"http" placeholder:"CIDR" help:"Networks whose X-Forwarded-For, X-Forwarded-Proto and PROXY protocol are believed (default: none)."`
+	AllowedOrigins   []string      `group:"http" placeholder:"ORIGIN" help:"Web origins that may call with credentials (default: none)."`
+	LoginURL         string        `name:"login-url" group:"http" placeholder:"URL" help:"Where /auth/forward sends browsers to log in (default: /index.csp of the host that they came to)."`
+	ReturnOrigins    []string      `group:"http" placeholder:"ORIGIN" help:"Web origins that a login may lead back to, besides its own (default: none)."`
+	CookieDomain     string        `group:"http" placeholder:"DOMAIN" help:"Domain attribute of the cookies (default: none, so the host alone)."`
+	CookieSecure     string        `group:"http" default:"auto" enum:"auto,always,never" placeholder:"WHEN" help:"Secure attribute of the cookies: auto (over TLS), always or never."`
+	RecheckInterval  time.Duration `group:"sessions" default:"5m" placeholder:"TIME" help:"How often the leader looks users of directories who have sessions up again: who is gone there is logged out."`
+	CookieHostPrefix bool          `group:"http" help:"Name the cookies __Host-zsessionid and __Secure-id, which no sibling host can plant; needs TLS and no --cookie-domain, and clients that expect these names."`
+	HSTS             string        `name:"hsts" group:"http" default:"max-age=31536000" placeholder:"VALUE" help:"Strict-Transport-Security of answers that reach the client by TLS; off for none."`
+	TLSCheck         time.Duration `name:"tls-check" group:"http" default:"10s" placeholder:"TIME" help:"How often the files of --tls-cert and --tls-key are looked at."`
+	MMonitRotate     bool          `name:"mmonit-rotate" group:"http" help:"Give every M/Monit login a fresh token, scripts too."`
 
 	Argon2Memory      uint32 `name:"argon2-memory" group:"passwords" default:"19456" placeholder:"KIB" help:"Memory of one password hash, in KiB."`
 	Argon2Iterations  uint32 `name:"argon2-iterations" group:"passwords" default:"2" placeholder:"N" help:"Passes over that memory."`
 	Argon2Parallelism uint8  `name:"argon2-parallelism" group:"passwords" default:"1" placeholder:"N" help:"Lanes of one password hash."`
+}
+
+// cutOffLocal is the value of WhenCutOff that lets lookups go on.
+const cutOffLocal = "local"
+
+// The values of AuditLog that name no file.
+const (
+	auditAuto = "auto"
+	auditNone = "none"
+)
+
+// auditFile returns the path of the audit log, "" for none.
+func (c *Config) auditFile() string {
+	switch {
+	case c.AuditLog == auditNone, c.AuditLog == auditAuto && c.Ephemeral:
+		return ""
+	case c.AuditLog == auditAuto:
+		return filepath.Join(c.DataDir, "audit.log")
+	}
+	return c.AuditLog
 }
 
 // DefaultConfig returns the configuration of a node that was told nothing.
@@ -86,6 +122,7 @@ func flagErrorf(flag, format string, args ...any) error {
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
 		c.checkNode, c.checkAddresses, c.checkAdvertise, c.checkKey, c.checkCluster, c.checkTimes, c.checkRoom, c.checkSessions, c.checkHTTP, c.checkPasswords,
+		c.checkRest,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -120,6 +157,9 @@ func (c *Config) checkNode() error {
 	if len(c.controlSocket()) > maxSocketPath {
 		return flagErrorf("data-dir", "%q: the path of its control.sock is longer than the %d bytes that a socket may have", c.DataDir, maxSocketPath)
 	}
+	if !(c.AuditExpiries >= 0 && c.AuditExpiries <= 1) {
+		return flagErrorf("audit-expiries", "%v: a share is from 0 to 1", c.AuditExpiries)
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return flagErrorf("tls-cert", "--tls-cert and --tls-key go together")
 	}
@@ -147,8 +187,8 @@ func (c *Config) checkAddresses() error {
 		return flagErrorf("join", "%d addresses: at most %d are needed to find a cluster", len(c.Join), MaxJoin)
 	}
 	for _, addr := range c.Join {
-		if err := checkRemote(addr); err != nil {
-			return flagErrorf("join", "%v", err)
+		if err := checkSeed(addr); err != nil {
+			return flagErrorf("join", "%v", withCode(err))
 		}
 	}
 	return nil
@@ -218,6 +258,22 @@ func (c *Config) checkTimes() error {
 		return flagErrorf("remove-dead-after", "%v is negative: 0 stands for never", c.RemoveDeadAfter)
 	case c.RemoveDeadAfter > 0 && c.RemoveDeadAfter < MinDeadHeartbeats*c.Heartbeat:
 		return flagErrorf("remove-dead-after", "%v: at least %d times --heartbeat %v, or 0 for never", c.RemoveDeadAfter, MinDeadHeartbeats, c.Heartbeat)
+	case c.LeaseDuration < 0:
+		return flagErrorf("lease-duration", "%v is negative", c.LeaseDuration)
+	}
+	return nil
+}
+
+// checkRest leaves to the cluster what only it can judge: how long a lease may be, and how that hangs together with
+// elections. All else that it checks was checked before, where it can be told by the name of its flag.
+func (c *Config) checkRest() error {
+	whole := *c
+	whole.Name = cmp.Or(c.Name, "unnamed") // the parser asks before the host was asked for its name
+	if err := whole.complete(); err != nil {
+		return err
+	}
+	if err := whole.cluster().Validate(); err != nil {
+		return flagErrorf("lease-duration", "%v", err)
 	}
 	return nil
 }
@@ -234,6 +290,8 @@ func (c *Config) checkRoom() error {
 
 func (c *Config) checkSessions() error {
 	switch {
+	case c.RecheckInterval < recheck.MinInterval:
+		return flagErrorf("recheck-interval", "%v: at least %v", c.RecheckInterval, recheck.MinInterval)
 	case c.IdleTimeout < 0:
 		return flagErrorf("idle-timeout", "%v is negative", c.IdleTimeout)
 	case c.IdleTimeout < MinIdleTimeout:
@@ -257,6 +315,26 @@ func (c *Config) checkHTTP() error {
 			return flagErrorf("allowed-origins", "%v", err)
 		}
 	}
+	if err := httpapi.CheckLoginURL(c.LoginURL); err != nil {
+		return flagErrorf("login-url", "%q: %v", c.LoginURL, err)
+	}
+	for _, origin := range c.ReturnOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return flagErrorf("return-origins", "%v", err)
+		}
+	}
+	if c.CookieHostPrefix && c.CookieDomain != "" {
+		return flagErrorf("cookie-host-prefix", "a cookie with that name belongs to one host: leave --cookie-domain out")
+	}
+	if c.CookieHostPrefix && c.CookieSecure == "never" {
+		return flagErrorf("cookie-host-prefix", "browsers take such cookies over TLS only: --cookie-secure never contradicts it")
+	}
+	if c.TLSCheck < MinTLSCheck {
+		return flagErrorf("tls-check", "%v: at least %v", c.TLSCheck, MinTLSCheck)
+	}
+	if err := httpapi.CheckHSTS(c.HSTS); err != nil {
+		return flagErrorf("hsts", "%v", err)
+	}
 	if c.CookieDomain != "" && !validHost(strings.TrimPrefix(c.CookieDomain, ".")) {
 		return flagErrorf("cookie-domain", "%q is not a domain", c.CookieDomain)
 	}
@@ -275,6 +353,31 @@ func (c *Config) checkPasswords() error {
 		return flagErrorf("argon2-memory", "%v", err)
 	}
 	return nil
+}
+
+// cluster returns what the settings say of the node's place in its cluster.
+func (c *Config) cluster() cluster.Config {
+	cfg := cluster.Config{
+		Name:        c.Name,
+		DataDir:     c.DataDir,
+		Ephemeral:   c.Ephemeral,
+		Peer:        c.Peer,
+		Gossip:      c.Gossip,
+		Advertise:   c.Advertise,
+		Join:        c.Join,
+		Expect:      c.BootstrapExpect,
+		ReadReplica: c.ReadReplica,
+		Idle:        c.IdleTimeout,
+		Heartbeat:   c.Heartbeat,
+		Lease:       c.LeaseDuration,
+		RemoveAfter: c.RemoveDeadAfter,
+		DiskReserve: int64(c.DiskReserve),
+		MemoryLimit: int64(c.MemoryLimit),
+	}
+	if c.WhenCutOff == cutOffLocal {
+		cfg.CutOff = cluster.Local
+	}
+	return cfg
 }
 
 // hasher returns what a password hash costs.

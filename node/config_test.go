@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cloakroom/cluster"
 )
 
 // parseServe returns the configuration that a command line of serve makes, with an environment of its own.
@@ -155,13 +157,13 @@ func TestWrongSettings(t *testing.T) {
 		"--max-lifetime -1h":                             "--max-lifetime: -1h0m0s is negative",
 		"--max-lifetime 1m":                              "--max-lifetime: ",
 		"--max-lifetime 9000h":                           "--max-lifetime: ",
-		"--heartbeat 99ms":                               "--heartbeat: 99ms: from 100ms to 10s",
+		"--heartbeat 99ms":                               "--heartbeat: 99ms: from 100ms to 4s",
 		"--heartbeat 10001ms":                            "--heartbeat: ",
 		"--heartbeat 0":                                  "--heartbeat: ",
 		"--heartbeat 1":                                  "--heartbeat: ",
 		"--remove-dead-after -1h":                        "--remove-dead-after: -1h0m0s is negative",
 		"--remove-dead-after 4s":                         "--remove-dead-after: 4s: at least 10 times --heartbeat 500ms",
-		"--remove-dead-after 1m --heartbeat 10s":         "--remove-dead-after: ",
+		"--remove-dead-after 30s --heartbeat 4s":         "--remove-dead-after: ",
 		"--remove-dead-after never":                      "--remove-dead-after: ",
 		"--disk-reserve 0":                               "--disk-reserve: ",
 		"--disk-reserve 1MiB":                            "--disk-reserve: 1MiB: at least 4MiB, or auto",
@@ -170,7 +172,15 @@ func TestWrongSettings(t *testing.T) {
 		"--memory-limit 10MB":                            "--memory-limit: 10MB: at least 128MiB, or auto",
 		"--memory-limit 2G":                              "--memory-limit: ",
 		"--memory-limit 9999999TiB":                      "--memory-limit: ",
-		"--consistency lease":                            "--consistency",
+		"--lease-duration=-1s":                           "--lease-duration: -1s is negative",
+		"--lease-duration 249ms --heartbeat 100ms":       "--lease-duration: lease duration 249ms: must be 250ms to 8s",
+		"--lease-duration 8001ms":                        "--lease-duration: lease duration 8.001s: must be 250ms to 8s",
+		"--lease-duration 999ms":                         "--lease-duration: lease duration 999ms with a heartbeat of 500ms: must be twice the heartbeat at least",
+		"--lease-duration 1s --heartbeat 501ms":          "--lease-duration: ",
+		"--lease-duration 1":                             "--lease-duration: ",
+		"--lease-duration long":                          "--lease-duration: ",
+		"--consistency strong":                           "--consistency",
+		"--when-cut-off lease":                           "--when-cut-off",
 		"--log-level loud":                               "--log-level",
 		"--log-format xml":                               "--log-format",
 		"--tls-cert a.pem":                               "--tls-cert: ",
@@ -208,7 +218,12 @@ func TestWrongSettings(t *testing.T) {
 		"--cookie-domain .example.org --cookie-secure never":               nil,
 		"--http 127.0.0.1:0 --operator 127.0.0.1:0":                        nil,
 		"--heartbeat 100ms --remove-dead-after 1s":                         nil,
-		"--heartbeat 10s --remove-dead-after 0":                            nil,
+		"--heartbeat 4s --remove-dead-after 0":                             nil,
+		"--lease-duration 250ms --heartbeat 100ms":                         nil,
+		"--lease-duration 8s":                                              {"CLOAKROOM_LEASE_DURATION": "1ms"},
+		"--lease-duration 0 --heartbeat 4s":                                {"CLOAKROOM_LEASE_DURATION": "1s"},
+		"--consistency quorum --when-cut-off local":                        nil,
+		"--consistency local --when-cut-off refuse":                        nil,
 		"--disk-reserve 4MiB --memory-limit 128MiB":                        {"CLOAKROOM_DISK_RESERVE": "nonsense"},
 		"--disk-reserve AUTO --memory-limit auto":                          nil,
 	} {
@@ -238,6 +253,32 @@ func TestGuards(t *testing.T) {
 	_, err = parseServe(t, map[string]string{"CLOAKROOM_DISK_RESERVE": "lots"})
 	if err == nil || !strings.HasSuffix(err.Error(), "(set by CLOAKROOM_DISK_RESERVE)") {
 		t.Errorf("a wrong size: %v", err)
+	}
+}
+
+// TestReads holds the settings of reads to their defaults, and shows what the cluster is told of them.
+func TestReads(t *testing.T) {
+	cfg := DefaultConfig()
+	if cfg.Consistency != "lease" || cfg.WhenCutOff != "refuse" || cfg.AllowLocalReads || cfg.LeaseDuration != 0 {
+		t.Errorf("defaults: %s, %s, %v, %v", cfg.Consistency, cfg.WhenCutOff, cfg.AllowLocalReads, cfg.LeaseDuration)
+	}
+	if told := cfg.cluster(); told.Lease != 0 || told.CutOff != 0 || told.Heartbeat != 500*time.Millisecond {
+		t.Errorf("the cluster is told %v, %v, %v", told.Lease, told.CutOff, told.Heartbeat)
+	}
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(file, []byte("lease-duration: 2s\nwhen-cut-off: local\nconsistency: quorum\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := parseServe(t, map[string]string{"CLOAKROOM_LEASE_DURATION": "3s"}, "--config", file, "--consistency", "lease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := cfg.cluster(); told.Lease != 3*time.Second || told.CutOff != cluster.Local || cfg.Consistency != "lease" {
+		t.Errorf("the cluster is told %v, %v; reads are at %s", told.Lease, told.CutOff, cfg.Consistency)
+	}
+	_, err = parseServe(t, map[string]string{"CLOAKROOM_LEASE_DURATION": "600ms"})
+	if err == nil || !strings.HasSuffix(err.Error(), "(set by CLOAKROOM_LEASE_DURATION)") {
+		t.Errorf("a lease that is too short: %v", err)
 	}
 }
 

@@ -5,7 +5,8 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
-	"cloakroom/httpapi"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/admin"
 	"cloakroom/httpapi/realm"
 )
 
@@ -27,14 +28,31 @@ func (d directory) User(ctx context.Context, realmName, username string) (user *
 	return user, of, nil
 }
 
-var _ httpapi.Membership = (*cluster.Cluster)(nil)
+var _ admin.Membership = (*cluster.Cluster)(nil)
 
 // served is the cluster as the API wants it: its list of members asks the others, and must end when they are silent.
 type served struct{ *cluster.Cluster }
 
-// Members implements httpapi.Cluster.
+var _ access.Cluster = served{}
+
+// Members implements access.Cluster.
 func (s served) Members() []cluster.Member {
 	ctx, cancel := context.WithTimeout(context.Background(), MembersTimeout)
 	defer cancel()
 	return s.Cluster.Members(ctx)
+}
+
+// backups is how the API has the state of the cluster captured.
+type backups struct{ cluster *cluster.Cluster }
+
+var _ admin.Backups = backups{}
+
+// Backup implements admin.Backups.
+func (b backups) Backup(ctx context.Context, level cluster.Level) (admin.Backup, error) {
+	source, err := b.cluster.Backup(ctx, level)
+	if err != nil {
+		return nil, err
+	}
+	source.Info.Program = buildVersion()
+	return source, nil
 }

@@ -106,9 +106,9 @@ func (m *massExpiry) openReplica(b *testing.B) {
 func (m *massExpiry) fill(b *testing.B) {
 	ctx := b.Context()
 	client := m.client()
-	for i := range massLive / session.MaxSessionsPerUser {
+	for i := range massLive / session.DefaultSessionsPerUser {
 		m.addUser(m.nodes[0], m.cookie(m.nodes[0]), fmt.Sprintf("live%d", i), suitePassword)
-		for range session.MaxSessionsPerUser {
+		for range session.DefaultSessionsPerUser {
 			a := m.login(client, m.nodes[0], fmt.Sprintf("live%d", i), suitePassword)
 			if a.StatusCode != http.StatusCreated {
 				b.Fatalf("login: %d %s", a.StatusCode, a.text)
@@ -116,7 +116,7 @@ func (m *massExpiry) fill(b *testing.B) {
 			m.cookies = append(m.cookies, "id="+a.cookie("id"))
 		}
 	}
-	m.users = make([]massUser, massSessions/session.MaxSessionsPerUser)
+	m.users = make([]massUser, massSessions/session.DefaultSessionsPerUser)
 	parallel(len(m.users), func(i int) error {
 		name := fmt.Sprintf("user%d", i)
 		result, err := m.replica.Do(ctx, &session.CreateUser{ID: uuid.NewString(), Realm: session.NativeRealm, Username: name})
@@ -132,7 +132,7 @@ func (m *massExpiry) fill(b *testing.B) {
 	}
 	begun := time.Now()
 	parallel(massSessions, func(i int) error {
-		user := m.users[i/session.MaxSessionsPerUser]
+		user := m.users[i/session.DefaultSessionsPerUser]
 		_, err := m.replica.Do(ctx, &session.Create{
 			Key: massKey(i), Realm: session.NativeRealm, Username: user.name, UserRev: user.rev, RealmRev: realmRev,
 			Surface: session.SurfaceService, Idle: massIdle, Lifetime: 8 * time.Hour,

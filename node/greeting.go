@@ -46,7 +46,12 @@ func (g *greeting) login() string {
 	case g.given.file != "":
 		return fmt.Sprintf("Log in as %s with the password in %s, see who you are, log out:", firstAdmin, g.given.file)
 	}
-	return fmt.Sprintf("Put %s's password into CLOAKROOM_ADMIN_PASSWORD, then log in, see who you are, log out:", firstAdmin)
+	lost := ""
+	if g.given.secret == "" && g.users {
+		lost = fmt.Sprintf("%s's password was printed once, by the node that made the user; cloakroom user passwd %s --data-dir %s sets another.\n",
+			firstAdmin, firstAdmin, quote(g.cfg.DataDir))
+	}
+	return lost + fmt.Sprintf("Put %s's password into CLOAKROOM_ADMIN_PASSWORD, then log in, see who you are, log out:", firstAdmin)
 }
 
 // password returns the password as it stands between the JSON's quotes inside the shell's single quotes: itself when

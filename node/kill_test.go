@@ -26,6 +26,7 @@ const (
 // Each node is killed in turn under load and comes back. Then every acknowledged put is readable on every node, and no
 // session whose end was acknowledged is accepted by any.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	s := newSuite(t)
 	s.startAll()
 	load := newKillLoad(s)

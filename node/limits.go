@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"cloakroom/cluster"
+)
 
 // Limits of what the command line, the configuration file and the client commands take.
 const (
@@ -11,6 +15,9 @@ const (
 
 	MaxReply = 64 << 20 // bytes of one answer that a client command reads
 	ListPage = 500      // users or sessions asked for at once by the commands that list them
+
+	EndAtOnce = 16 // users whose sessions a client command ends at the same time: some share an entry of the log
+	EndRounds = 5  // looks at a realm's sessions until it is given up to end them all, because there are ever new ones
 )
 
 // Bounds of the times that can be configured, and of a client command's patience.
@@ -19,8 +26,11 @@ const (
 	MaxLifetime    = 366 * 24 * time.Hour // a session that outlives a year is an account
 	ClientTimeout  = time.Minute          // one call of a client command, the hashing of a password included
 
+	BundleTimeout = 20 * time.Second // for a support bundle: more than support.PartTimeout, and a disk that is slow
+	MinTLSCheck   = time.Second      // below it, looking at files is all that the node does
+
 	MinHeartbeat      = 100 * time.Millisecond // below it, a busy machine or a long round trip passes for a dead leader
-	MaxHeartbeat      = 10 * time.Second       // above it, nobody waits for an election any more
+	MaxHeartbeat      = cluster.MaxLease / 2   // leases last for two of them at least
 	MinDeadHeartbeats = 10                     // of --remove-dead-after: as long as a few elections in a row
 )
 
@@ -45,6 +55,11 @@ const (
 	// DrainNotice is how long a node goes on taking requests after it has begun to say that it is not ready: enough for
 	// two health checks of a load balancer (scripts/haproxy.cfg).
 	DrainNotice = time.Second
+	// DrainQuiet is how long nobody may have asked for anything until it is believed that they have heard.
+	DrainQuiet = 300 * time.Millisecond
+	// DrainMost bounds the wait for that: three checks of a load balancer that makes one every two seconds (HAProxy's and
+	// nginx plus' defaults are not longer). A client that does not look at /readyz would never be quiet.
+	DrainMost = 7 * time.Second
 	// MembersTimeout bounds what GET /cluster waits for silent nodes.
 	MembersTimeout = 2 * time.Second
 	// MaxRestarts is how often in a row a node is opened again by itself; then it is for whoever watches the process.
@@ -55,4 +70,7 @@ const (
 	LeaderPatience = 3 * time.Second
 	// ReadyPoll is the pause between two looks at whether the node, or the cluster, has a leader.
 	ReadyPoll = 50 * time.Millisecond
+	// WaitNotice is how long a node waits to get ready before its log says what for, and WaitAgain until it says so again.
+	WaitNotice = 5 * time.Second
+	WaitAgain  = time.Minute
 )

@@ -18,7 +18,8 @@ type membersCmd struct {
 // Help implements kong.HelpProvider.
 func (*membersCmd) Help() string {
 	return "With --url alone this needs the operator's address, which asks for no login; with --user too, the address of the session API. " +
-		"LAG is how many entries of the log a node has yet to apply, against the one that is furthest."
+		"LAG is how many entries of the log a node has yet to apply, against the one that is furthest. VERSION " +
+		"is the newest version of the log's commands that the node's program knows: what the oldest does not know waits until it is upgraded."
 }
 
 // Run implements the command members.
@@ -54,10 +55,32 @@ func (m *membersCmd) Run(ctx context.Context, a *app) error {
 			office = "leader"
 		}
 		rows = append(rows, []string{
-			member.Name, member.Role, member.State, office, member.notes(), number(member.AppliedIndex), view.lag(member), member.HTTP, member.ID,
+			member.Name, member.Role, member.State, office, member.notes(), number(member.AppliedIndex), view.lag(member), number(member.Version), member.HTTP, member.ID,
 		})
 	}
-	return printTable(a.stdout, []string{"NAME", "ROLE", "STATE", "LEADER", "NOTES", "APPLIED", "LAG", "HTTP", "ID"}, rows)
+	if err := printTable(a.stdout, []string{"NAME", "ROLE", "STATE", "LEADER", "NOTES", "APPLIED", "LAG", "VERSION", "HTTP", "ID"}, rows); err != nil || leader != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, view.leaderless())
+	return err
+}
+
+// leaderless says what it means that the node which answered knows of no leader.
+func (v *clusterView) leaderless() string {
+	voters, alive := 0, 0
+	for i := range v.Members {
+		if v.Members[i].Role != "voter" {
+			continue
+		}
+		voters++
+		if v.Members[i].State == "alive" {
+			alive++
+		}
+	}
+	if voters == 0 {
+		return "This node belongs to no cluster yet."
+	}
+	return fmt.Sprintf("This node knows of no leader: logins and changes are refused. It sees %d of %d voters alive; %d are needed.", alive, voters, voters/2+1)
 }
 
 // number shows an index, nothing for one that is not known.
@@ -73,6 +96,7 @@ type clusterView struct {
 	ClusterID string       `json:"clusterId"`
 	Leader    string       `json:"leader"`
 	Term      uint64       `json:"term"`
+	Version   uint64       `json:"version"` // of commands: the newest that all members know; 0: the node does not say
 	Members   []memberView `json:"members"`
 }
 
@@ -87,7 +111,10 @@ type memberView struct {
 	AppliedIndex uint64 `json:"appliedIndex"`
 	Leader       bool   `json:"leader,omitempty"`
 	Draining     bool   `json:"draining,omitempty"`
+	DiskLow      bool   `json:"diskLow,omitempty"`
+	MemoryFull   bool   `json:"memoryFull,omitempty"`
 	Self         bool   `json:"self,omitempty"` // the node that answered
+	Version      uint64 `json:"version"`        // the newest commands that its program knows; 0: not known
 }
 
 // label names a member so that no other can be meant.
@@ -104,6 +131,12 @@ func (m *memberView) notes() string {
 	}
 	if m.Draining {
 		notes = append(notes, "draining")
+	}
+	if m.DiskLow {
+		notes = append(notes, "disk-low")
+	}
+	if m.MemoryFull {
+		notes = append(notes, "memory-full")
 	}
 	return strings.Join(notes, ",")
 }

@@ -69,9 +69,9 @@ func (f *fakeCluster) command(t *testing.T, args ...string) (code int, stdout, s
 // name.
 func threeNodes() clusterView {
 	return clusterView{ClusterID: "c1", Leader: "n1", Term: 3, Members: []memberView{
-		{ID: "id-1", Name: "n1", Role: "voter", State: "alive", Leader: true, Self: true, AppliedIndex: 107},
-		{ID: "id-2", Name: "n2", Role: "voter", State: "failed"},
-		{ID: "id-3", Name: "n3", Role: "voter", State: "alive", AppliedIndex: 100},
+		{ID: "id-1", Name: "n1", Role: "voter", State: "alive", Leader: true, Self: true, AppliedIndex: 107, Version: 4},
+		{ID: "id-2", Name: "n2", Role: "voter", State: "failed", Version: 3},
+		{ID: "id-3", Name: "n3", Role: "voter", State: "alive", AppliedIndex: 100, Version: 4},
 		{ID: "id-4", Name: "n4", Role: "non-voter", State: "alive", ReadReplica: true, Pin: "non-voter", AppliedIndex: 107},
 		{ID: "id-5", Name: "twin", Role: "non-voter", State: "failed"},
 		{ID: "id-6", Name: "twin", Role: "non-voter", State: "alive"},
@@ -267,21 +267,39 @@ func TestMembershipJSON(t *testing.T) {
 
 func TestMembersTable(t *testing.T) {
 	f := &fakeCluster{view: threeNodes()}
-	f.view.Members[2].Draining = true
+	f.view.Members[2].Draining, f.view.Members[2].DiskLow, f.view.Members[2].MemoryFull = true, true, true
 	code, out, complaints := f.command(t, "members")
 	if code != exitStopped {
 		t.Fatalf("exit code %d, %s", code, complaints)
 	}
 	want := [][]string{
-		{"NAME", "ROLE", "STATE", "LEADER", "NOTES", "APPLIED", "LAG", "HTTP", "ID"},
-		{"n1", "voter", "alive", "leader", "-", "107", "0", "-", "id-1"},
-		{"n2", "voter", "failed", "-", "-", "-", "-", "-", "id-2"},
-		{"n3", "voter", "alive", "-", "draining", "100", "7", "-", "id-3"},
-		{"n4", "non-voter", "alive", "-", "replica,pinned:non-voter", "107", "0", "-", "id-4"},
+		{"NAME", "ROLE", "STATE", "LEADER", "NOTES", "APPLIED", "LAG", "VERSION", "HTTP", "ID"},
+		{"n1", "voter", "alive", "leader", "-", "107", "0", "4", "-", "id-1"},
+		{"n2", "voter", "failed", "-", "-", "-", "-", "3", "-", "id-2"},
+		{"n3", "voter", "alive", "-", "draining,disk-low,memory-full", "100", "7", "4", "-", "id-3"},
+		{"n4", "non-voter", "alive", "-", "replica,pinned:non-voter", "107", "0", "-", "-", "id-4"},
 	}
 	for i, line := range strings.Split(strings.TrimSpace(out), "\n")[:len(want)] {
 		if got := strings.Fields(line); !slices.Equal(got, want[i]) {
 			t.Errorf("line %d is %q, not %q", i, got, want[i])
+		}
+	}
+	if strings.Contains(out, "no leader") {
+		t.Errorf("n1 leads:\n%s", out)
+	}
+}
+
+// Who sees no leader is told what that means, and how many voters are needed.
+func TestMembersWithoutLeader(t *testing.T) {
+	f := &fakeCluster{view: threeNodes()}
+	for want, change := range map[string]func(){
+		"\nThis node knows of no leader: logins and changes are refused. It sees 2 of 3 voters alive; 2 are needed.\n": func() { f.view.Members[0].Leader = false },
+		"\nThis node belongs to no cluster yet.\n": func() { f.view.Members = f.view.Members[6:] },
+	} {
+		f.view = threeNodes()
+		change()
+		if code, out, complaints := f.command(t, "members"); code != exitStopped || complaints != "" || !strings.HasSuffix(out, want) {
+			t.Errorf("exit code %d, %s:\n%s", code, complaints, out)
 		}
 	}
 }

@@ -15,20 +15,32 @@ import (
 	"cloakroom/cluster/lookup"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 	"cloakroom/cluster/wire"
 	"cloakroom/httpapi"
+	"cloakroom/httpapi/access"
+	"cloakroom/httpapi/audit"
 	"cloakroom/httpapi/realm"
+	"cloakroom/httpapi/recheck"
+	"cloakroom/httpapi/support"
 )
 
 // Node is one running node: a data directory, a member of a cluster, and the listeners in front of it.
 type Node struct {
 	cfg     Config
 	log     *slog.Logger
+	level   *slog.LevelVar // of log
+	lines   *support.Ring  // the last of log
+	begun   time.Time
 	lock    *dirLock
 	api     net.Listener
 	control net.Listener
 	cluster *cluster.Cluster
 	hasher  *realm.Hasher
+	audit   *audit.Log
+	diary   *diary
+	secrets secrets
+	recheck *recheck.Loop
 	server  *httpapi.Server
 	serving sync.WaitGroup
 	closers []func() error // in the order of opening; Close goes backwards
@@ -38,23 +50,28 @@ type Node struct {
 
 // Open starts a node: everything that can be wrong with the configuration is found before it speaks to another node.
 // It returns before the node is ready; until then the API answers that it is joining.
-func Open(cfg Config, log *slog.Logger, key wire.ClusterKey) (*Node, error) {
-	n := &Node{cfg: cfg, log: log.With("node", cfg.Name), done: make(chan struct{})}
-	if err := n.open(log, key); err != nil {
+func Open(cfg Config, log *slog.Logger, level *slog.LevelVar, lines *support.Ring, secrets secrets) (*Node, error) {
+	n := &Node{
+		cfg: cfg, log: log.With("node", cfg.Name), level: level, lines: lines, secrets: secrets, done: make(chan struct{}), begun: time.Now(),
+	}
+	if err := n.open(log); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
 }
 
-func (n *Node) open(log *slog.Logger, key wire.ClusterKey) error {
+func (n *Node) open(log *slog.Logger) error {
 	operator, err := n.listen()
 	if err != nil {
 		return err
 	}
-	if err := n.openCluster(log, key); err != nil {
+	if err := n.openAudit(); err != nil {
 		return err
 	}
-	return n.openServer(key, operator)
+	if err := n.openCluster(log); err != nil {
+		return err
+	}
+	return n.openServer(operator)
 }
 
 // listen takes the data directory and the ports of this node, so that a second node on either is refused at once.
@@ -93,27 +110,26 @@ func closeOnce(ln net.Listener) func() error {
 	}
 }
 
-func (n *Node) openCluster(log *slog.Logger, key wire.ClusterKey) (err error) {
-	n.cluster, err = cluster.Open(cluster.Config{
-		Name:        n.cfg.Name,
-		DataDir:     n.cfg.DataDir,
-		Ephemeral:   n.cfg.Ephemeral,
-		Peer:        n.cfg.Peer,
-		Gossip:      n.cfg.Gossip,
-		Advertise:   n.cfg.Advertise,
-		HTTP:        n.cfg.reachable(n.api.Addr().String()),
-		Join:        n.cfg.Join,
-		Expect:      n.cfg.BootstrapExpect,
-		ReadReplica: n.cfg.ReadReplica,
-		Idle:        n.cfg.IdleTimeout,
-		Heartbeat:   n.cfg.Heartbeat,
-		RemoveAfter: n.cfg.RemoveDeadAfter,
-		DiskReserve: int64(n.cfg.DiskReserve),
-		MemoryLimit: int64(n.cfg.MemoryLimit),
-		Key:         key,
-		Logger:      log, // it adds the node's name itself
-		OnFatal:     n.fatal,
-	})
+// openAudit opens the audit log before anything can happen that belongs into it.
+func (n *Node) openAudit() (err error) {
+	n.audit, err = audit.Open(audit.Config{Path: n.cfg.auditFile(), Node: n.cfg.Name, Logger: n.log})
+	if err != nil {
+		return flagErrorf("audit-log", "%v", err)
+	}
+	n.closers = append(n.closers, n.audit.Close)
+	n.diary = newDiary(n.audit, n.cfg.AuditExpiries)
+	n.closers = append(n.closers, n.diary.Close)
+	return nil
+}
+
+func (n *Node) openCluster(log *slog.Logger) (err error) {
+	cfg := n.cfg.cluster()
+	cfg.HTTP = n.cfg.reachable(n.api.Addr().String())
+	cfg.Keys, cfg.DataKeys = n.secrets.cluster, n.secrets.data
+	cfg.Logger = log // it adds the node's name itself
+	cfg.OnFatal = n.fatal
+	cfg.OnEnd, cfg.OnMember, cfg.OnOrigin = n.diary.ended, n.diary.member, n.diary.origin
+	n.cluster, err = cluster.Open(cfg)
 	if err != nil {
 		return n.clusterError(err)
 	}
@@ -125,7 +141,9 @@ func (n *Node) openCluster(log *slog.Logger, key wire.ClusterKey) (err error) {
 func (n *Node) clusterError(err error) error {
 	listening, ok := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, session.ErrOtherCluster), errors.Is(err, roster.ErrDismissed):
+	case errors.Is(err, storage.ErrNoDataKeys), errors.Is(err, storage.ErrWrongDataKeys):
+		return flagErrorf("data-key-file", "%v", err)
+	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, cluster.ErrUnfinished), errors.Is(err, session.ErrOtherCluster), errors.Is(err, roster.ErrDismissed):
 		return flagErrorf("data-dir", "%s: %v", n.cfg.DataDir, err)
 	case ok && listening.Op == "listen", errors.Is(err, syscall.EADDRINUSE):
 		return &usageError{err}
@@ -133,15 +151,29 @@ func (n *Node) clusterError(err error) error {
 	return err
 }
 
-func (n *Node) openServer(key wire.ClusterKey, operator net.Listener) (err error) {
-	if n.hasher, err = realm.NewHasher(n.cfg.hasher()); err != nil {
+func (n *Node) openServer(operator net.Listener) (err error) {
+	hashing := n.cfg.hasher()
+	hashing.Logger = n.log
+	if hashing.Worker, err = hashWorkerCommand(); err != nil {
 		return err
 	}
+	if n.hasher, err = realm.NewHasher(hashing); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.hasher.Close)
 	authenticator, err := realm.New(realm.Config{
 		Directory: directory{n.cluster},
 		Hasher:    n.hasher,
-		SealKey:   key.Derive(wire.PurposeSeal),
+		KeySetDir: n.cfg.JWKSDir,
+		SealKeys:  n.secrets.cluster.Deriver(wire.PurposeSeal),
 		Logger:    n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, authenticator.Close)
+	n.recheck, err = recheck.New(recheck.Config{
+		Cluster: rechecked{n.cluster, n.audit}, Realms: authenticator, Node: n.cfg.Name, Interval: n.cfg.RecheckInterval, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -161,21 +193,31 @@ func (n *Node) openServer(key wire.ClusterKey, operator net.Listener) (err error
 		TLSKey:           n.cfg.TLSKey,
 		Cluster:          served{n.cluster},
 		Membership:       n.cluster,
+		Backups:          backups{n.cluster},
+		Support:          support.New(support.About{Node: n.cfg.Name, Program: buildVersion(), Personal: personalOnline}, n.bundleParts()).Make,
 		Authenticator:    authenticator,
 		Hasher:           n.hasher,
 		Sealer:           authenticator,
 		Logger:           n.log,
+		LogLevel:         n.level,
+		Audit:            n.audit,
+		Recheck:          n.recheck,
 		Version:          buildVersion(),
 		Level:            level,
 		AllowLocalReads:  n.cfg.AllowLocalReads,
 		IdleTimeout:      n.cfg.IdleTimeout,
 		MaxLifetime:      n.cfg.MaxLifetime,
 		CookieDomain:     n.cfg.CookieDomain,
-		CookieSecure:     httpapi.CookieSecure(n.cfg.CookieSecure),
+		CookieSecure:     access.CookieSecure(n.cfg.CookieSecure),
 		TrustedProxies:   trusted,
 		AllowedOrigins:   n.cfg.AllowedOrigins,
-		AnonymousKey:     key.Derive(wire.PurposeAnonymous),
+		LoginURL:         n.cfg.LoginURL,
+		ReturnOrigins:    n.cfg.ReturnOrigins,
+		AnonymousKeys:    n.secrets.cluster.Deriver(wire.PurposeAnonymous),
 		MMonitRotate:     n.cfg.MMonitRotate,
+		CookieHostPrefix: n.cfg.CookieHostPrefix,
+		HSTS:             n.cfg.HSTS,
+		CertificateCheck: n.cfg.TLSCheck,
 	})
 	if err != nil {
 		return err
@@ -184,6 +226,13 @@ func (n *Node) openServer(key wire.ClusterKey, operator net.Listener) (err error
 		return err
 	}
 	n.closers = append(n.closers, n.closeServer)
+	if err := n.recheck.Open(); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.recheck.Close)
+	ctx, cancel := context.WithCancel(context.Background())
+	n.serving.Go(func() { n.reseal(ctx, authenticator) })
+	n.closers = append(n.closers, func() error { cancel(); return nil })
 	n.serving.Go(func() {
 		if err := n.server.ServeControl(n.control); err != nil {
 			n.log.Error("the control socket is closed", "error", err)
@@ -208,16 +257,30 @@ func (n *Node) OperatorAddr() string { return n.server.OperatorAddr().String() }
 func (n *Node) WaitReady(ctx context.Context) error {
 	ticker := time.NewTicker(ReadyPoll)
 	defer ticker.Stop()
+	notice := time.NewTimer(WaitNotice)
+	defer notice.Stop()
 	for !n.ready(ctx) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-n.done:
 			return n.err
+		case <-notice.C:
+			n.tellWaiting()
+			notice.Reset(WaitAgain)
 		case <-ticker.C:
 		}
 	}
 	return nil
+}
+
+// tellWaiting says what a node that is not ready waits for: most often the other ones, which somebody has yet to start.
+func (n *Node) tellWaiting() {
+	why, s := n.cluster.Ready(), n.cluster.Stats()
+	if why == nil {
+		why = cluster.ErrNoLeader // its word that the cluster has begun is to come
+	}
+	n.log.Info("not ready yet", "reason", why, "nodes_seen", s.GossipAlive, "bootstrap_expect", n.cfg.BootstrapExpect, "join", n.cfg.Join)
 }
 
 func (n *Node) ready(ctx context.Context) bool {
@@ -241,19 +304,15 @@ func (n *Node) fatal(err error) {
 	close(n.done)
 }
 
-// Drain stops gracefully: load balancers are told to look elsewhere and get DrainNotice to hear it, leadership is
-// handed over, the requests under way are answered, and the node leaves. Close is to follow.
+// Drain stops gracefully: load balancers are told to look elsewhere and get DrainNotice to hear it, or as long as they
+// go on sending requests, leadership is handed over, the requests under way are answered, and the node leaves. Close is
+// to follow.
 func (n *Node) Drain(ctx context.Context) error {
 	n.server.Retire()
-	notice := time.NewTimer(DrainNotice)
-	defer notice.Stop()
 	alone := n.cluster.Stats().GossipAlive <= 1 // then there is nobody else to look to
 	retired := n.cluster.Retire(ctx)
 	if !alone {
-		select {
-		case <-notice.C:
-		case <-ctx.Done():
-		}
+		n.server.Quiet(ctx, httpapi.DrainTimes{Notice: DrainNotice, Quiet: DrainQuiet, Most: DrainMost})
 	}
 	answered := n.server.Drain(ctx)
 	return errors.Join(retired, answered, n.cluster.Leave(ctx))

@@ -16,17 +16,19 @@ import (
 // standIn answers in a node's place, and keeps what reached it.
 type standIn struct {
 	server  *httptest.Server
-	ready   bool
+	unready atomic.Bool
+	silent  atomic.Bool // a request ends its connection without an answer, as one does when a node is killed
 	reached atomic.Int64
 	header  atomic.Pointer[http.Header]
 }
 
 func newStandIn(t *testing.T, ready bool) *standIn {
 	t.Helper()
-	s := &standIn{ready: ready}
+	s := &standIn{}
+	s.unready.Store(!ready)
 	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/readyz" {
-			if !s.ready {
+			if s.unready.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 			return
@@ -34,6 +36,9 @@ func newStandIn(t *testing.T, ready bool) *standIn {
 		s.reached.Add(1)
 		header := r.Header.Clone()
 		s.header.Store(&header)
+		if s.silent.Load() {
+			panic(http.ErrAbortHandler)
+		}
 	}))
 	t.Cleanup(s.server.Close)
 	return s
@@ -41,8 +46,8 @@ func newStandIn(t *testing.T, ready bool) *standIn {
 
 func (s *standIn) addr() string { return s.server.Listener.Addr().String() }
 
-// startHAProxy runs scripts/haproxy.cfg and returns its address and the lines that it logs.
-func startHAProxy(t *testing.T, nodes [3]*standIn) (front string, lines *bufio.Scanner) {
+// startHAProxy runs scripts/haproxy.cfg in front of nodes and returns its address and the lines that it logs.
+func startHAProxy(t *testing.T, nodes [3]string) (front string, lines *bufio.Scanner) {
 	t.Helper()
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -52,11 +57,11 @@ func startHAProxy(t *testing.T, nodes [3]*standIn) (front string, lines *bufio.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	cmd := exec.CommandContext(ctx, need(t, "haproxy"), "-db", "-f", "../scripts/haproxy.cfg")
 	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 	cmd.Env = append(cmd.Environ(), "CLOAKROOM_FRONT=fd@3",
-		"CLOAKROOM_N1="+nodes[0].addr(), "CLOAKROOM_N2="+nodes[1].addr(), "CLOAKROOM_N3="+nodes[2].addr())
+		"CLOAKROOM_N1="+nodes[0], "CLOAKROOM_N2="+nodes[1], "CLOAKROOM_N3="+nodes[2])
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +82,7 @@ func startHAProxy(t *testing.T, nodes [3]*standIn) (front string, lines *bufio.S
 // come from clients, and a node that is gone costs no request.
 func TestHAProxyConfiguration(t *testing.T) {
 	nodes := [3]*standIn{newStandIn(t, false), newStandIn(t, true), newStandIn(t, true)}
-	front, lines := startHAProxy(t, nodes)
+	front, lines := startHAProxy(t, [3]string{nodes[0].addr(), nodes[1].addr(), nodes[2].addr()})
 	var said []string
 	for down := false; !down; {
 		if !lines.Scan() {

@@ -28,6 +28,7 @@ func stopped() time.Duration {
 
 // A node whose disk was replaced joins anew in place of its former self, with all sessions.
 func TestWipedNodeComesBack(t *testing.T) {
+	t.Parallel()
 	s := newSuite(t)
 	s.startAll()
 	cookie := s.cookie(s.nodes[0])
@@ -70,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 
 	ballast := filepath.Join(s.dataDir(n), "ballast")
 	s.fill(ballast, n, 12<<20)
-	s.untilMember(s.nodes[0], "n3", "leader no more", func(memberView) bool { return s.leaderName(s.nodes[0]) != "n3" })
+	s.untilMember(s.nodes[0], "n3", "leader no more", func(m memberView) bool { return m.DiskLow && s.leaderName(s.nodes[0]) != "n3" })
 	s.put(s.nodes[0], cookie, "after", "the hand-over")
 	s.see(s.nodes[0], "n3 has less than its reserve: it handed the leadership over, and writes go on")
 	s.quote(n, "disk", "hand")
@@ -129,6 +130,9 @@ func TestFullDiskOfTheOnlyNode(t *testing.T) {
 	if a := s.login(s.client(), n, "admin", suitePassword); code(a.text) != "disk-low" {
 		t.Fatalf("a login on a full disk: %d %s", a.StatusCode, a.text)
 	}
+	if out, err := s.command(n, "members"); err != nil || !regexp.MustCompile(`(?m)^n1 .* leader +disk-low `).MatchString(out) {
+		t.Errorf("the members show no full disk: %v\n%s", err, out)
+	}
 	s.accepted(n, cookie)
 	if a := s.do(s.client(), http.MethodDelete, s.url(n)+"/api/session", "", "Cookie", cookie); a.StatusCode != http.StatusNoContent {
 		t.Fatalf("a logout on a full disk: %d %s", a.StatusCode, a.text)
@@ -139,11 +143,18 @@ func TestFullDiskOfTheOnlyNode(t *testing.T) {
 	s.until("logins again", func() bool {
 		return s.login(s.client(), n, "admin", suitePassword).StatusCode == http.StatusCreated
 	})
+	log := strings.Join(s.lines(n), "\n")
+	for _, line := range []string{`level=WARN msg="nothing new is stored .* room=disks without=n1 silent=""`, `level=INFO msg="there is room again, .* room=disks`} {
+		if !regexp.MustCompile(line).MatchString(log) {
+			t.Errorf("the leader's log has no line %s", line)
+		}
+	}
 	s.quote(n, "disk")
 }
 
 // A leader that is frozen for a while is replaced, and when it goes on it shows nothing that is over.
 func TestFrozenLeader(t *testing.T) {
+	t.Parallel()
 	s := newSuite(t)
 	s.startAll()
 	frozen := s.node(s.leaderName(s.nodes[0]))
@@ -190,6 +201,7 @@ func TestFrozenLeader(t *testing.T) {
 // Five nodes lose two for good: the two are removed after the delay, so that a third loss is survived as well; and when
 // one of the lost comes back after all, it joins as a new node.
 func TestFiveNodesLoseTwo(t *testing.T) {
+	t.Parallel()
 	s := newSuiteOf(t, 5, "--remove-dead-after", "8s")
 	s.startAll()
 	cookie := s.cookie(s.nodes[0])

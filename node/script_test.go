@@ -8,11 +8,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,8 +30,26 @@ import (
 // test hangs that has failed already.
 const patience = time.Minute
 
+// atOnce is how many tests run at a time at least: those of whole processes mostly wait.
+const atOnce = 4
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cloakroom": main})
+	// A default, which the flag -parallel overrules.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
+	testscript.Main(cleaning{m}, map[string]func(){"cloakroom": main, "cloakroom-resolving": resolvingMain})
+}
+
+// cleaning is the tests, and the removal of what they share.
+type cleaning struct{ *testing.M }
+
+func (c cleaning) Run() int {
+	code := c.M.Run()
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir) // the tests have ended, whatever is left of it
+	}
+	return code
 }
 
 // TestScripts runs the command line as a person would: testdata/script holds what is typed and what comes back.
@@ -38,6 +58,7 @@ func TestMain(m *testing.M) {
 //
 //	serve NAME ARG...      start `cloakroom serve ARG...` and wait until it says that it is ready; what it prints goes
 //	                       to NAME.out and NAME.err, its curl lines to NAME.sh
+//	reload NAME TEXT       send SIGHUP, and wait until NAME.err has the text once more
 //	halt NAME SIGNAL...    send the signals, wait for the end, and check that it is a clean one
 //	code N PROGRAM ARG...  run a program and check its exit code
 //	capture VAR FILE RE    set a variable to what the first group of an expression matches in a file
@@ -55,6 +76,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   cmdServe,
 			"halt":    cmdHalt,
+			"reload":  cmdReload,
 			"code":    cmdCode,
 			"capture": cmdCapture,
 
@@ -147,6 +169,22 @@ func readGreeting(ts *testscript.TestScript, name string, lines <-chan string) b
 	ts.Check(os.WriteFile(ts.MkAbs(name+".out"), []byte(text.String()), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(name+".sh"), []byte(curls.String()), 0o600))
 	return true
+}
+
+func cmdReload(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reload NAME TEXT")
+	}
+	processes, _ := ts.Value(backgroundKey{}).(background)
+	log := args[0] + ".err"
+	before := strings.Count(ts.ReadFile(log), args[1])
+	ts.Check(processes[args[0]].cmd.Process.Signal(syscall.SIGHUP))
+	for deadline := time.Now().Add(patience); strings.Count(ts.ReadFile(log), args[1]) == before; {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q was not logged:\n%s", args[1], ts.ReadFile(args[0]+".err"))
+		}
+		<-time.After(5 * time.Millisecond)
+	}
 }
 
 func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
@@ -263,6 +301,7 @@ func environ(ts *testscript.TestScript) []string {
 		"CLOAKROOM_ADMIN_PASSWORD", "CLOAKROOM_ADMIN_PASSWORD_FILE", "CLOAKROOM_CONFIG", "CLOAKROOM_DATA_DIR",
 		"CLOAKROOM_HTTP", "CLOAKROOM_OPERATOR", "CLOAKROOM_PEER", "CLOAKROOM_GOSSIP", "CLOAKROOM_NAME",
 		"CLOAKROOM_ARGON2_MEMORY", "CLOAKROOM_ARGON2_ITERATIONS", "CLOAKROOM_HEARTBEAT",
+		"CLOAKROOM_CLUSTER_KEY_FILE", "CLOAKROOM_DATA_KEY_FILE",
 	} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

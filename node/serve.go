@@ -14,8 +14,8 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
-	"cloakroom/cluster/wire"
 	"cloakroom/httpapi/realm"
+	"cloakroom/httpapi/support"
 )
 
 type serveCmd struct {
@@ -46,21 +46,24 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	if password.secret != "" && utf8.RuneCountInString(string(password.secret)) < realm.MinPasswordRunes {
 		return usagef("%s: %v", password.variable, realm.ErrPasswordTooShort)
 	}
-	key, err := a.clusterKey(&cfg)
+	secrets, err := a.secrets(&cfg)
 	if err != nil {
 		return err
 	}
-	log := a.logger(&cfg)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	log, level, lines := a.logger(&cfg)
 	if cfg.ClusterKeyFile == "" {
 		log.Warn("no --cluster-key-file: using the public development key, so other nodes are heard on loopback only")
 	}
 	for restarts := 0; ; restarts++ {
 		begun := time.Now()
-		node, err := Open(cfg, log, key)
+		node, err := Open(cfg, log, level, lines, secrets)
 		if err != nil {
 			return err
 		}
-		err = a.finish(node, node.log, a.attend(ctx, node, password, signals))
+		err = a.finish(node, node.log, a.attend(ctx, node, password, signals, hangups))
 		if time.Since(begun) > StableAfter {
 			restarts = 0
 		}
@@ -73,7 +76,7 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 
 // attend announces the node once it is ready, and stops it in good order at the first signal. A second one ends the
 // process at once.
-func (a *app) attend(ctx context.Context, node *Node, password adminPassword, signals <-chan os.Signal) error {
+func (a *app) attend(ctx context.Context, node *Node, password adminPassword, signals, hangups <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var announcing sync.WaitGroup
 	failed := make(chan error, 1)
@@ -84,6 +87,7 @@ func (a *app) attend(ctx context.Context, node *Node, password adminPassword, si
 	})
 	defer announcing.Wait()
 	defer cancel()
+	go a.reloads(ctx, node, hangups) // not waited for: see there
 	select {
 	case err := <-failed:
 		return err
@@ -171,25 +175,10 @@ type stoppable interface {
 
 var _ stoppable = (*Node)(nil)
 
-// clusterKey reads the cluster's secret, or takes the development key, which Validate keeps on loopback.
-func (a *app) clusterKey(cfg *Config) (wire.ClusterKey, error) {
-	if cfg.ClusterKeyFile == "" {
-		return wire.DevelopmentKey(), nil
-	}
-	text, err := a.secretFile(cfg.ClusterKeyFile, MaxKeyFile)
-	if err != nil {
-		return wire.ClusterKey{}, flagErrorf("cluster-key-file", "%v", err)
-	}
-	key, err := wire.ParseClusterKey(text)
-	if err != nil {
-		return wire.ClusterKey{}, flagErrorf("cluster-key-file", "%s: %v", cfg.ClusterKeyFile, err)
-	}
-	return key, cfg.checkBind(key)
-}
-
-// logger makes the node's log. Level and format were checked with the flags.
-func (a *app) logger(cfg *Config) *slog.Logger {
-	var level slog.Level
+// logger makes the node's log, whose level can be changed, and what keeps its last lines. Level and format were checked with
+// the flags.
+func (a *app) logger(cfg *Config) (*slog.Logger, *slog.LevelVar, *support.Ring) {
+	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		panic("BUG: log level " + cfg.LogLevel)
 	}
@@ -198,7 +187,8 @@ func (a *app) logger(cfg *Config) *slog.Logger {
 	if cfg.LogFormat == "json" {
 		handler = slog.NewJSONHandler(a.stderr, options)
 	}
-	return slog.New(handler)
+	lines := new(support.Ring)
+	return slog.New(slog.NewMultiHandler(handler, lines.Handler(level))), level, lines
 }
 
 // announce waits until the node is ready, makes the first user if this node has begun the cluster, and prints what to

@@ -166,7 +166,12 @@ func TestGreeting(t *testing.T) {
 		"by variable": {
 			greeting{given: adminPassword{secret: "given-secret", variable: "CLOAKROOM_ADMIN_PASSWORD"}, users: true},
 			[]string{`"password":"'"$CLOAKROOM_ADMIN_PASSWORD"'"`},
-			[]string{"given-secret"},
+			[]string{"given-secret", "user passwd"},
+		},
+		"elsewhere": {
+			greeting{users: true},
+			[]string{`"password":"'"$CLOAKROOM_ADMIN_PASSWORD"'"`, "cloakroom user passwd admin --data-dir ./cloakroom-data sets another"},
+			[]string{"no user"},
 		},
 		"by file": {
 			greeting{given: adminPassword{secret: "given-secret", file: "it's here"}, users: true},
@@ -221,4 +226,16 @@ func TestTable(t *testing.T) {
 	if want := "A       LONG\nx?[2J   -\nlonger  y\n"; b.String() != want {
 		t.Errorf("got\n%s want\n%s", b.String(), want)
 	}
+}
+
+// TestWaitingNodeSaysWhatFor: a node that is to begin a cluster with others says that it has not seen them.
+func TestWaitingNodeSaysWhatFor(t *testing.T) {
+	t.Parallel()
+	s := newSuite(t, cheapHashes...)
+	n := s.nodes[0]
+	s.start(n)
+	s.until("word of what it waits for", func() bool {
+		log, err := os.ReadFile(n.log)
+		return err == nil && strings.Contains(string(log), `msg="not ready yet"`) && strings.Contains(string(log), "nodes_seen=1 bootstrap_expect=3")
+	})
 }

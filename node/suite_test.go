@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,10 +18,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"cloakroom/cluster"
 	"cloakroom/cluster/wire"
 )
 
@@ -29,22 +32,32 @@ type suite struct {
 	t       testing.TB
 	dir     string
 	binary  string
+	careful bool // false: nodes are started with a umask that takes nothing away
 	tls     bool
 	roots   *x509.CertPool
 	options []string
+	environ []string // besides this process's
 	nodes   []*suiteNode
 }
 
 type suiteNode struct {
-	name    string
-	http    string
-	flags   []string
-	process *exec.Cmd
-	ended   chan struct{}
-	log     string
+	name     string
+	http     string
+	operator string
+	flags    []string
+	process  *exec.Cmd
+	ended    chan struct{}
+	log      string
 }
 
+// calmHeartbeat are options of serve for tests in which nobody is to be elected: a machine with much to do stands still for
+// seconds, which at the default passes for a dead leader.
+var calmHeartbeat = []string{"--heartbeat", MaxHeartbeat.String()}
+
 const suitePassword = "correct horse battery staple"
+
+// buildDir is where buildOnce has put the program, "" if it has not. It is removed by TestMain: run after run would fill the disk.
+var buildDir string
 
 // buildOnce builds the program without the race detector: these tests are about processes, and some about their speed.
 var buildOnce = sync.OnceValues(func() (string, error) {
@@ -52,6 +65,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	buildDir = dir
 	binary := filepath.Join(dir, "cloakroom")
 	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
 	if err != nil {
@@ -74,7 +88,7 @@ func newSuiteOf(t testing.TB, size int, options ...string) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &suite{t: t, dir: t.TempDir(), binary: binary, options: options}
+	s := &suite{t: t, dir: t.TempDir(), binary: binary, careful: true, options: options}
 	key, err := wire.NewClusterKey()
 	if err != nil {
 		t.Fatal(err)
@@ -89,12 +103,14 @@ func newSuiteOf(t testing.TB, size int, options ...string) *suite {
 		seeds = append(seeds, ports[4*i+3])
 	}
 	for i := range size {
-		n := &suiteNode{name: fmt.Sprintf("n%d", i+1), http: ports[4*i]}
+		n := &suiteNode{name: fmt.Sprintf("n%d", i+1), http: ports[4*i], operator: ports[4*i+1]}
 		n.log = filepath.Join(s.dir, n.name+".log")
 		n.flags = []string{
 			"serve", "--name", n.name, "--data-dir", filepath.Join(s.dir, n.name), "--cluster-key-file", keyFile,
 			"--http", ports[4*i], "--operator", ports[4*i+1], "--peer", ports[4*i+2], "--gossip", ports[4*i+3],
-			"--join", strings.Join(seeds, ","), "--bootstrap-expect", strconv.Itoa(size),
+		}
+		if size > 1 {
+			n.flags = append(n.flags, "--join", strings.Join(seeds, ","), "--bootstrap-expect", strconv.Itoa(size))
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -111,19 +127,40 @@ func newSuiteOf(t testing.TB, size int, options ...string) *suite {
 	return s
 }
 
+// handedOut is the port that a node got last. Nodes' ports are below those that the kernel gives to connections, and no
+// two tests that run at once get the same.
+var handedOut = struct {
+	sync.Mutex
+	next int
+}{next: firstPort + rand.IntN(portCount)}
+
+const (
+	firstPort = 16_000
+	portCount = 16_000
+)
+
 // freePorts returns addresses on loopback that nobody listened on a moment ago.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
+	handedOut.Lock()
+	defer handedOut.Unlock()
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range portCount {
+		if len(addrs) == n {
+			return addrs
+		}
+		handedOut.next = firstPort + (handedOut.next+1-firstPort)%portCount
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", handedOut.next))
 		if err != nil {
+			continue // somebody else's
+		}
+		addrs = append(addrs, l.Addr().String())
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
 	}
-	return addrs
+	t.Fatalf("fewer than %d free ports from %d on", n, firstPort)
+	return nil
 }
 
 // withTLS makes the nodes serve TLS under a certificate that the suite's clients trust.
@@ -154,9 +191,13 @@ func (s *suite) start(n *suiteNode, options ...string) {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	cmd := exec.Command(s.binary, slices.Concat(n.flags, s.options, options)...)
+	line := slices.Concat([]string{s.binary}, n.flags, s.options, options)
+	if !s.careful {
+		line = append([]string{"sh", "-c", `umask 0; exec "$0" "$@"`}, line...)
+	}
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "CLOAKROOM_ADMIN_PASSWORD="+suitePassword)
+	cmd.Env = append(slices.Concat(os.Environ(), s.environ), "CLOAKROOM_ADMIN_PASSWORD="+suitePassword)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -253,13 +294,17 @@ func (a answer) cookie(name string) string {
 	return ""
 }
 
-// do sends a request; header is name and value in turn.
-func (s *suite) do(client *http.Client, method, url, body string, header ...string) answer {
+// do sends a request; header is name and value in turn. Where there is no leader it does as it is told, and tries again: a
+// machine that stands still for a moment may cost any cluster its leader.
+func (s *suite) do(client *http.Client, method, url, body string, header ...string) (a answer) {
 	s.t.Helper()
-	a, err := s.try(s.t.Context(), client, method, url, body, header...)
-	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, url, err)
-	}
+	s.until("an answer to "+method+" "+url, func() bool {
+		var err error
+		if a, err = s.try(s.t.Context(), client, method, url, body, header...); err != nil {
+			s.t.Fatalf("%s %s: %v", method, url, err)
+		}
+		return a.StatusCode != http.StatusServiceUnavailable || code(a.text) != cluster.ErrNoLeader.Code
+	})
 	return a
 }
 
@@ -287,6 +332,31 @@ func (s *suite) login(client *http.Client, n *suiteNode, user, password string) 
 		s.t.Fatal(err)
 	}
 	return s.do(client, http.MethodPost, s.url(n)+"/api/session", string(body), "Content-Type", "application/json")
+}
+
+// standstill starts to watch how long the machine keeps this process from running, and returns what tells the longest time
+// so far. What a node does when it was kept from running itself is none of a test's business that is about something else.
+func (s *suite) standstill() (longest func() time.Duration) {
+	const every = 100 * time.Millisecond
+	var most atomic.Int64
+	done, ticker := make(chan struct{}), time.NewTicker(every)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for last := time.Now(); ; last = time.Now() {
+			select {
+			case <-ticker.C:
+				slower(&most, time.Since(last)-every)
+			case <-done:
+				return
+			}
+		}
+	})
+	s.t.Cleanup(func() {
+		ticker.Stop()
+		close(done)
+		group.Wait()
+	})
+	return func() time.Duration { return time.Duration(most.Load()) }
 }
 
 // addUser makes a user in the realm native and returns its id.

@@ -142,6 +142,25 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 	})
 }
 
+// A run that is over before the machine comes to it has asked once from each worker, and knows how late it was itself.
+func TestRunThatIsOverAtOnce(t *testing.T) {
+	s := &server{}
+	res, err := Run(t.Context(), Config{Workers: 3, Duration: time.Nanosecond, Open: s.open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Err(); err != nil || res.Good < 3 {
+		t.Errorf("closed loop: %d good, %v", res.Good, err)
+	}
+	res, err = Run(t.Context(), Config{Workers: 3, Duration: time.Second / MaxRate, Rate: MaxRate, Open: s.open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Err(); err != nil || res.Good != 1 || res.Late.TotalCount() != 1 {
+		t.Errorf("open loop: %d good, %v, %d times late", res.Good, err, res.Late.TotalCount())
+	}
+}
+
 func TestOverloadIsCountedAsUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{service: 100 * time.Millisecond} // one worker: 10 a second

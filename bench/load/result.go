@@ -20,7 +20,7 @@ type Result struct {
 
 	Latency       *hdrhistogram.Histogram // ns, good calls
 	FailedLatency *hdrhistogram.Histogram // ns, failed calls
-	Late          *hdrhistogram.Histogram // ns, how late the generator itself woke up for a request that it had to wait for
+	Late          *hdrhistogram.Histogram // ns, how late the generator itself was with the first request, and woke up for others that it had to wait for
 	Failures      map[string]Failure
 
 	err error // of the generator

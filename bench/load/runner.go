@@ -50,11 +50,13 @@ func (r *runner) run(ctx context.Context) {
 	helpers.Wait()
 }
 
-// closed sends the next request when the last one was answered.
+// closed sends the next request when the last one was answered. Each worker sends one at least: a machine that comes to it
+// only when a short run is over would make it look as if nothing had been answered.
 func (r *runner) closed(ctx context.Context, worker int) {
-	sent := time.Now()
-	for sent.Before(r.to) && ctx.Err() == nil {
-		sent = r.call(ctx, worker, sent, sent)
+	for sent := time.Now(); ctx.Err() == nil; {
+		if sent = r.call(ctx, worker, sent, sent); !sent.Before(r.to) {
+			return
+		}
 	}
 }
 
@@ -116,7 +118,7 @@ func (r *runner) pace(ctx context.Context, slots chan<- time.Time) {
 	plan := newSchedule(r.began, r.cfg.Rate, r.cfg.Warmup+r.cfg.Duration)
 	for i := range plan.count {
 		due := plan.due(i)
-		if time.Until(due) > 0 {
+		if i == 0 || time.Until(due) > 0 { // the first is due at once: how late the machine begins counts, too
 			if err := timer.Until(due); err != nil {
 				r.late.err = err
 				break

@@ -72,7 +72,7 @@ func (s *Service) Put(sessions *Sessions, size int) load.Open {
 		head := "POST /api/2/session/put HTTP/1.1\r\nHost: " + target.Host +
 			"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nCookie: id="
 		return &tokenCaller{
-			conn: NewConn(target, s.Timeout), sessions: sessions, rng: newRand(worker),
+			conn: NewConn(target, s.Timeout), sessions: sessions, rng: newRand(-1 - worker), // other sessions than the lookup of that number
 			head: head, tail: "\r\n\r\n" + body,
 		}, nil
 	}

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -45,6 +46,7 @@ func ServeBare(ctx context.Context, addr string) error {
 // Bare is that server in a process of its own.
 type Bare struct {
 	argv     []string
+	ports    *ports
 	addr     string
 	process  *process
 	sessions *Sessions
@@ -65,11 +67,11 @@ func (b *Bare) Note() string {
 
 // Start implements Peer.
 func (b *Bare) Start(ctx context.Context, dir string) error {
-	addrs, err := freeAddrs(1)
-	if err != nil {
+	var err error
+	if b.ports, err = takePorts(1); err != nil {
 		return err
 	}
-	b.addr = addrs[0]
+	b.addr = b.ports.addrs[0]
 	if b.process, err = startProcess(dir, "bare", nil, append(slices.Clip(b.argv), b.addr)...); err != nil {
 		return err
 	}
@@ -112,4 +114,6 @@ func (b *Bare) Put() (load.Open, error) { return nil, ErrNotOffered }
 func (b *Bare) PIDs() []int { return pidsOf([]*process{b.process}) }
 
 // Stop implements Peer.
-func (b *Bare) Stop() error { return stopAll([]*process{b.process}) }
+func (b *Bare) Stop() error {
+	return errors.Join(stopAll([]*process{b.process}), b.ports.release())
+}

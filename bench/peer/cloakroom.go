@@ -22,21 +22,29 @@ const nodes = 3
 // CloakroomConfig says how a cluster of the product is started.
 type CloakroomConfig struct {
 	Binary string // a built program; "": `go build` of this tree
-	Level  Level  // level of reads that do not name one; "": Local, so that requests may strengthen it
+	Level  Level  // level of reads that do not name one; "": the product's own
 	Route  Route  // of lookups at Level; "": Verify
 	Spread bool   // Lookup and Put go to all nodes in turn, not to the leader alone
 
 	Heartbeat time.Duration // after which silence a node takes its leader for lost; 0: the product's own
+	Lease     time.Duration // how long a read lease lasts; 0: the product's own
+
+	Nodes int           // in the cluster; 0: three
+	Idle  time.Duration // after which an unused session ends; 0: the product's own. More than eight hours moves the longest life, too
+
+	Forwarded bool // the nodes believe this program, as a proxy, which addresses its requests come from
 
 	Progress func(done int) // of Fill; nil: none
 }
 
-// Cloakroom is a three-node cluster of the product, built from this tree, on loopback, with a fresh key.
+// Cloakroom is a cluster of the product, of three nodes unless told otherwise, built from this tree, on loopback, with a
+// fresh key.
 type Cloakroom struct {
 	cfg      CloakroomConfig
 	dir      string
 	binary   string
 	password Secret
+	ports    *ports
 	members  []*member
 	sessions *Sessions
 	client   *http.Client
@@ -53,16 +61,16 @@ var _ Peer = (*Cloakroom)(nil)
 
 // NewCloakroom returns the cluster; it is not started.
 func NewCloakroom(cfg CloakroomConfig) *Cloakroom {
-	if cfg.Level == "" {
-		cfg.Level = Local
-	}
 	if cfg.Route == "" {
 		cfg.Route = Verify
+	}
+	if cfg.Nodes == 0 {
+		cfg.Nodes = nodes
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(int) {}
 	}
-	return &Cloakroom{cfg: cfg, client: &http.Client{Timeout: time.Second}}
+	return &Cloakroom{cfg: cfg, client: &http.Client{Timeout: CallTimeout}}
 }
 
 // Name implements Peer.
@@ -74,7 +82,11 @@ func (c *Cloakroom) Note() string {
 	if c.cfg.Spread {
 		where = "requests to all nodes in turn"
 	}
-	return fmt.Sprintf("three nodes, fsync before a put is answered, %s; lookups at the level %s by %s, others by GET /api/session", where, c.cfg.Level, c.cfg.Route.path())
+	level := string(c.cfg.Level)
+	if level == "" {
+		level = "that they have by default"
+	}
+	return fmt.Sprintf("%d nodes, fsync before a put is answered, audit log and metrics on, %s; lookups at the level %s by %s, others by GET /api/session", c.cfg.Nodes, where, level, c.cfg.Route.path())
 }
 
 // Start implements Peer.
@@ -92,7 +104,7 @@ func (c *Cloakroom) Start(ctx context.Context, dir string) error {
 		}
 	}
 	for i := range c.members {
-		if err := c.waitMember(ctx, i); err != nil {
+		if err := c.waitMember(ctx, i, startTimeout); err != nil {
 			return err
 		}
 	}
@@ -141,13 +153,13 @@ func (c *Cloakroom) build(ctx context.Context) error {
 
 // prepare chooses addresses and secrets.
 func (c *Cloakroom) prepare(ctx context.Context) error {
-	addrs, err := freeAddrs(4 * nodes)
-	if err != nil {
+	var err error
+	if c.ports, err = takePorts(4 * c.cfg.Nodes); err != nil {
 		return err
 	}
 	c.members = nil
-	for i := range nodes {
-		a := addrs[4*i:]
+	for i := range c.cfg.Nodes {
+		a := c.ports.addrs[4*i:]
 		c.members = append(c.members, &member{name: fmt.Sprintf("n%d", i+1), http: a[0], operator: a[1], peer: a[2], gossip: a[3]})
 	}
 	key, err := exec.CommandContext(ctx, c.binary, "keygen").Output()
@@ -170,12 +182,26 @@ func (c *Cloakroom) startMember(i int) error {
 	argv := []string{
 		c.binary, "serve", "--name", m.name,
 		"--http", m.http, "--operator", m.operator, "--peer", m.peer, "--gossip", m.gossip,
-		"--join", strings.Join(gossip, ","), "--bootstrap-expect", fmt.Sprint(nodes),
 		"--data-dir", m.name, "--cluster-key-file", "cluster.key",
-		"--consistency", string(c.cfg.Level), "--allow-local-reads", "--log-level", "warn",
+		"--allow-local-reads", "--log-level", "warn",
+	}
+	if c.cfg.Nodes > 1 { // a node that joins nobody begins a cluster of its own
+		argv = append(argv, "--join", strings.Join(gossip, ","), "--bootstrap-expect", fmt.Sprint(c.cfg.Nodes))
+	}
+	if c.cfg.Idle > 0 {
+		argv = append(argv, "--idle-timeout", c.cfg.Idle.String(), "--max-lifetime", max(c.cfg.Idle, usualLifetime).String())
+	}
+	if c.cfg.Level != "" {
+		argv = append(argv, "--consistency", string(c.cfg.Level))
+	}
+	if c.cfg.Forwarded {
+		argv = append(argv, "--trusted-proxies", "127.0.0.0/8")
 	}
 	if c.cfg.Heartbeat > 0 {
 		argv = append(argv, "--heartbeat", c.cfg.Heartbeat.String())
+	}
+	if c.cfg.Lease > 0 {
+		argv = append(argv, "--lease-duration", c.cfg.Lease.String())
 	}
 	p, err := startProcess(c.dir, m.name, []string{"CLOAKROOM_ADMIN_PASSWORD=" + string(c.password)}, argv...)
 	m.process = p
@@ -183,9 +209,11 @@ func (c *Cloakroom) startMember(i int) error {
 }
 
 // waitMember returns when node i says that it is ready.
-func (c *Cloakroom) waitMember(ctx context.Context, i int) error {
+func (c *Cloakroom) waitMember(ctx context.Context, i int, limit time.Duration) error {
 	m := c.members[i]
-	return m.process.waitReady(ctx, func(ctx context.Context) error {
+	return m.process.waitFor(ctx, limit, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
 		_, err := c.get(ctx, "http://"+m.http+"/readyz")
 		return err
 	})
@@ -194,14 +222,16 @@ func (c *Cloakroom) waitMember(ctx context.Context, i int) error {
 // WaitWhole returns when the nodes agree on a leader and count each other as alive voters.
 func (c *Cloakroom) WaitWhole(ctx context.Context) error {
 	for _, m := range c.members {
-		err := m.process.waitReady(ctx, func(ctx context.Context) error {
+		err := m.process.waitFor(ctx, againTimeout, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
 			v, err := c.view(ctx, m)
 			switch {
 			case err != nil:
 				return err
 			case v.leaderName() == "":
 				return errors.New("no leader")
-			case v.voters() < nodes:
+			case v.voters() < c.cfg.Nodes:
 				return fmt.Errorf("%d of %d voters are alive", v.voters(), nodes)
 			}
 			return nil
@@ -240,8 +270,26 @@ func (c *Cloakroom) get(ctx context.Context, url string) ([]byte, error) {
 	return text, nil
 }
 
-// Leader returns the number of the node that the others take for the leader.
+// Leader returns the number of the node that the others take for the leader. A cluster that elects one has its time for that.
 func (c *Cloakroom) Leader(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		leader, err := c.leader(ctx)
+		if !errors.Is(err, errNoLeader) {
+			return leader, err
+		}
+		select {
+		case <-time.After(probePause):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
+}
+
+var errNoLeader = errors.New("the cluster has no leader")
+
+func (c *Cloakroom) leader(ctx context.Context) (int, error) {
 	for _, m := range c.members {
 		if m.process.ended() {
 			continue
@@ -256,22 +304,17 @@ func (c *Cloakroom) Leader(ctx context.Context) (int, error) {
 			}
 		}
 	}
-	return 0, errors.New("the cluster has no leader")
+	return 0, errNoLeader
 }
+
+// Binary returns the path of the program that the nodes run, once they are started.
+func (c *Cloakroom) Binary() string { return c.binary }
+
+// Follower returns the number of a node that does not lead.
+func (c *Cloakroom) Follower(leader int) int { return (leader + 1) % len(c.members) }
 
 // NodeName returns the name of node i.
 func (c *Cloakroom) NodeName(i int) string { return c.members[i].name }
-
-// Kill ends node i with SIGKILL, and returns when it is gone.
-func (c *Cloakroom) Kill(i int) error { return c.members[i].process.kill() }
-
-// Restart starts node i again, with its data, and returns when it is ready.
-func (c *Cloakroom) Restart(ctx context.Context, i int) error {
-	if err := c.startMember(i); err != nil {
-		return err
-	}
-	return c.waitMember(ctx, i)
-}
 
 // Service returns the API of the nodes but for those numbered in without.
 func (c *Cloakroom) Service(without ...int) *Service {
@@ -285,6 +328,13 @@ func (c *Cloakroom) Service(without ...int) *Service {
 			s.Targets = append(s.Targets, Target{Host: m.http})
 		}
 	}
+	return s
+}
+
+// ServiceAt returns the API of one node.
+func (c *Cloakroom) ServiceAt(node int) *Service {
+	s := c.Service()
+	s.Targets = s.Targets[node : node+1]
 	return s
 }
 
@@ -302,7 +352,7 @@ func (c *Cloakroom) Fill(ctx context.Context, n int) error {
 // Sessions returns what Fill made.
 func (c *Cloakroom) Sessions() *Sessions { return c.sessions }
 
-// Lookup implements Peer. The nodes are configured to one level, which forward auth keeps to; for the other one, an
+// Lookup implements Peer. The nodes are configured to one level, which forward auth keeps to; for the others, an
 // application's call asks by header.
 func (c *Cloakroom) Lookup(level Level) (load.Open, error) {
 	s, err := c.measured()
@@ -313,6 +363,12 @@ func (c *Cloakroom) Lookup(level Level) (load.Open, error) {
 		return s.Lookup(c.sessions, Verify, ""), nil
 	}
 	return s.Lookup(c.sessions, Session, level), nil
+}
+
+// LookupAt returns how one node is asked at a level, whichever the nodes are configured to: by an application's call,
+// so that nothing but one word of its header differs between levels.
+func (c *Cloakroom) LookupAt(node int, level Level) load.Open {
+	return c.ServiceAt(node).Lookup(c.sessions, Session, level)
 }
 
 // Put implements Peer.
@@ -335,16 +391,19 @@ func (c *Cloakroom) measured() (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := c.Service()
-	s.Targets = s.Targets[leader : leader+1]
-	return s, nil
+	return c.ServiceAt(leader), nil
 }
 
 // PIDs implements Peer.
 func (c *Cloakroom) PIDs() []int { return pidsOf(c.processes()) }
 
+// PIDAt returns the process of node i, none if it does not run.
+func (c *Cloakroom) PIDAt(i int) []int { return pidsOf([]*process{c.members[i].process}) }
+
 // Stop implements Peer.
-func (c *Cloakroom) Stop() error { return stopAll(c.processes()) }
+func (c *Cloakroom) Stop() error {
+	return errors.Join(stopAll(c.processes()), c.ports.release())
+}
 
 func (c *Cloakroom) processes() []*process {
 	var list []*process

@@ -44,6 +44,20 @@ func (c *Cloakroom) Counts(ctx context.Context) (Counts, error) {
 	return counts, nil
 }
 
+// Held asks the leader how many sessions the cluster holds.
+func (c *Cloakroom) Held(ctx context.Context) (int, error) {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	m := c.members[leader]
+	text, err := c.get(ctx, "http://"+m.operator+"/metrics")
+	if err != nil {
+		return 0, fmt.Errorf("ask %s for its sessions: %w", m.name, err)
+	}
+	return counter(string(text), "cloakroom_sessions")
+}
+
 // counter finds a counter without labels in what Prometheus' text format says.
 func counter(text, name string) (int, error) {
 	for line := range strings.Lines(text) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"strings"
+	"time"
 
 	"cloakroom/bench/load"
 )
@@ -14,6 +15,7 @@ import (
 // Etcd is a cluster of three members that syncs before it answers, with its defaults.
 type Etcd struct {
 	spread    bool
+	ports     *ports
 	processes []*process
 	conns     []*grpcConn // one a member, as its own client has
 	keys      *Sessions
@@ -33,7 +35,7 @@ func (e *Etcd) Note() string {
 	if e.spread {
 		where = "requests to all members in turn"
 	}
-	return "three members, fsync before a put is answered, " + where + ", over gRPC; local is its serializable, quorum its linearizable get"
+	return "three members, fsync before a put is answered, " + where + ", over gRPC; local is its serializable get, lease and quorum its linearizable one; a million keys at most, since its default quota of 2 GiB holds few more"
 }
 
 // Start implements Peer.
@@ -42,10 +44,10 @@ func (e *Etcd) Start(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("etcd: %w", ErrAbsent)
 	}
-	addrs, err := freeAddrs(2 * nodes)
-	if err != nil {
+	if e.ports, err = takePorts(2 * nodes); err != nil {
 		return err
 	}
+	addrs := e.ports.addrs
 	var cluster []string
 	for i := range nodes {
 		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, addrs[2*i+1]))
@@ -78,15 +80,15 @@ func (e *Etcd) connect(ctx context.Context, i int, addr string) error {
 		}
 		e.conns = append(e.conns, conn)
 	}
-	_, known, err := e.status(ctx, i)
+	_, known, err := e.status(ctx, i, probeTimeout)
 	if err == nil && !known {
 		err = errors.New("no leader")
 	}
 	return err
 }
 
-func (e *Etcd) status(ctx context.Context, i int) (leads, known bool, err error) {
-	answer, err := e.conns[i].callTimeout(ctx, "etcdserverpb.Maintenance/Status", nil, probeTimeout)
+func (e *Etcd) status(ctx context.Context, i int, limit time.Duration) (leads, known bool, err error) {
+	answer, err := e.conns[i].callTimeout(ctx, "etcdserverpb.Maintenance/Status", nil, limit)
 	if err != nil {
 		return false, false, fmt.Errorf("ask etcd for its status: %w", err)
 	}
@@ -96,6 +98,7 @@ func (e *Etcd) status(ctx context.Context, i int) (leads, known bool, err error)
 // Fill implements Peer.
 func (e *Etcd) Fill(ctx context.Context, n int) error {
 	const batch = 100 // puts of one transaction; etcd takes 128 unless told otherwise
+	n = min(n, maxEtcdKeys)
 	keys, err := madeUpSessions(n)
 	if err != nil {
 		return err
@@ -149,21 +152,25 @@ func (e *Etcd) open(call func(context.Context, *etcdCaller, []byte) error) (load
 	}, nil
 }
 
-// measured returns the connections that requests go over.
+// measured returns the connections that requests go over. Members that elect a leader have their time for that.
 func (e *Etcd) measured() ([]*grpcConn, error) {
 	if e.spread {
 		return e.conns, nil
 	}
-	for i, conn := range e.conns {
-		leads, _, err := e.status(context.Background(), i)
-		if err != nil {
-			return nil, err
+	for late := time.Now().Add(startTimeout); ; time.Sleep(probePause) {
+		for i, conn := range e.conns {
+			leads, _, err := e.status(context.Background(), i, CallTimeout)
+			if err != nil {
+				return nil, err
+			}
+			if leads {
+				return []*grpcConn{conn}, nil
+			}
 		}
-		if leads {
-			return []*grpcConn{conn}, nil
+		if time.Now().After(late) {
+			return nil, errors.New("etcd has no leader")
 		}
 	}
-	return nil, errors.New("etcd has no leader")
 }
 
 // etcdCaller shares its connection with the other callers.
@@ -188,11 +195,15 @@ func (c *etcdCaller) Close() error { return nil }
 // PIDs implements Peer.
 func (e *Etcd) PIDs() []int { return pidsOf(e.processes) }
 
-// Stop implements Peer.
+// Stop implements Peer. The members are killed: asked to end all at once, the leader would wait for a while for another one to
+// lead in its place, and nobody needs their data any more.
 func (e *Etcd) Stop() error {
 	var errs []error
 	for _, conn := range e.conns {
 		errs = append(errs, conn.Close())
 	}
-	return errors.Join(append(errs, stopAll(e.processes))...)
+	for _, p := range e.processes {
+		errs = append(errs, p.kill())
+	}
+	return errors.Join(append(errs, e.ports.release())...)
 }

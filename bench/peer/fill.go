@@ -16,10 +16,19 @@ import (
 // Fill makes n sessions in calls of up to maxBulk and returns their tokens. progress is called after each call with
 // the number of sessions made so far. When it returns, all targets have all sessions. Open must have been called.
 func (s *Service) Fill(ctx context.Context, n int, progress func(done int)) (*Sessions, error) {
+	return s.FillFor(ctx, usualUsers, n, progress)
+}
+
+// FillFor is Fill for users whose names begin otherwise: who makes more sessions for users than they may have ends their
+// oldest ones.
+func (s *Service) FillFor(ctx context.Context, users string, n int, progress func(done int)) (*Sessions, error) {
 	if n < 1 || n > MaxSessions {
 		return nil, fmt.Errorf("%d sessions: need 1 to %d", n, MaxSessions)
 	}
-	users := userNames(n)
+	return s.fill(ctx, userNames(users, n), n, progress)
+}
+
+func (s *Service) fill(ctx context.Context, users []string, n int, progress func(done int)) (*Sessions, error) {
 	first, err := s.create(ctx, 0, users[:1])
 	if err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
@@ -125,9 +134,24 @@ type newSession struct {
 	Attributes map[string]string `json:"attributes"`
 }
 
+// sessionFor returns a session like those that redis holds as a hash of seven short fields: four of them (user, realm,
+// creation, expiry) every session has here, the others are attributes.
 func sessionFor(user string) newSession {
-	return newSession{Username: user, RealmName: realmName, Attributes: map[string]string{attribute: value(ValueBytes)}}
+	return newSession{Username: user, RealmName: realmName, Attributes: map[string]string{
+		fieldAddress: sampleAddress, fieldAgent: sampleAgent, fieldTheme: sampleTheme,
+	}}
 }
+
+// What applications keep in a session.
+const (
+	fieldAddress = "address"
+	fieldAgent   = "agent"
+	fieldTheme   = "theme"
+
+	sampleAddress = "192.0.2.117"
+	sampleAgent   = "Firefox/145"
+	sampleTheme   = "dark"
+)
 
 // madeSession is one element of the answer: a token, or why there is none.
 type madeSession struct {

@@ -16,15 +16,22 @@ const (
 	fillRetries              = 20         // of a bulk call that was refused with 503, fillPause apart: an election or two
 	maxMismatchReport        = 100        // bytes of a wrong answer that are kept
 	guessesPerUserAndAddress = 5          // wrong passwords from one address: half of what the product checks before it answers at once
+	MaxAddresses             = 1 << 24    // that logins are said to come from
+	maxEtcdKeys              = 1_000_000  // its database may grow to 2 GiB unless told otherwise, history included
 	MaxHogs                  = 64         // busy processes at once
+	MaxTokens                = 4096       // that one bulk verification asks about
 )
+
+// usualLifetime is the product's own limit of a session's life.
+const usualLifetime = 8 * time.Hour
 
 const fillPause = 250 * time.Millisecond // the server asks for more, but has not this tool in mind
 
 // Limits of the processes that are started.
 const (
 	startTimeout = 30 * time.Second // until a started server answers
-	stopTimeout  = 10 * time.Second // from SIGTERM to SIGKILL
+	againTimeout = 5 * time.Minute  // until one answers that has all its data to read
+	stopTimeout  = time.Minute      // from SIGTERM to SIGKILL: a node may take half of that
 	probeTimeout = 2 * time.Second  // of one question whether it does
 	closeTimeout = 10 * time.Second // for tidying up after a run
 	probePause   = 50 * time.Millisecond

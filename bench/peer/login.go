@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 
@@ -13,33 +12,41 @@ import (
 )
 
 // Login returns workers that log in by POST /api/session, which costs the node a password hash. Those with an even
-// number know the password, those with an odd number guess. A node stops to check what comes from an address with many
-// wrong passwords, or with many unchecked ones: so each worker has addresses of its own on loopback, and those that guess
-// change theirs in time.
+// number know the password, those with an odd number guess. The cluster stops to check what comes from an address, or for
+// a user, with many wrong passwords, or with many unchecked ones: so each worker has addresses of its own, by word of this
+// program, which the nodes must take for a proxy that they trust; and those that guess change theirs, and the user, in time.
 func (s *Service) Login() load.Open {
 	return func(_ context.Context, worker int) (load.Caller, error) {
 		target := s.Targets[worker/2%len(s.Targets)]
-		password, want := s.Password, http.StatusCreated
+		c := &loginCaller{conn: NewConn(target, s.Timeout), host: target.Host, worker: worker}
 		if worker%2 == 1 {
-			password, want = "not the password", http.StatusUnauthorized
+			c.want = http.StatusUnauthorized
+			return c, nil
 		}
-		body, err := json.Marshal(map[string]string{"username": s.User, "password": string(password)})
-		if err != nil {
-			return nil, fmt.Errorf("encode login: %w", err)
-		}
-		request := "POST /api/session HTTP/1.1\r\nHost: " + target.Host +
-			"\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body)
-		c := &loginCaller{conn: NewConn(target, s.Timeout), worker: worker, request: []byte(request), want: want}
-		if isLoopback(target.Host) {
-			c.conn.dial = c.dialFrom
-		}
-		return c, nil
+		c.want = http.StatusCreated
+		var err error
+		c.request, err = loginRequest(target.Host, s.User, string(s.Password), address(worker))
+		return c, err
 	}
 }
+
+// loginRequest returns a login from an address.
+func loginRequest(host, user, password, from string) ([]byte, error) {
+	body, err := json.Marshal(map[string]string{"username": user, "password": password})
+	if err != nil {
+		return nil, fmt.Errorf("encode login: %w", err)
+	}
+	return []byte("POST /api/session HTTP/1.1\r\nHost: " + host + "\r\nX-Forwarded-For: " + from +
+		"\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body)), nil
+}
+
+// address returns the nth of 2^24 addresses.
+func address(n int) string { return fmt.Sprintf("10.%d.%d.%d", byte(n>>16), byte(n>>8), byte(n)) }
 
 // loginCaller logs in again and again.
 type loginCaller struct {
 	conn    *Conn
+	host    string
 	worker  int
 	request []byte
 	want    int // status
@@ -51,9 +58,13 @@ var _ load.Caller = (*loginCaller)(nil)
 // Call implements load.Caller.
 func (c *loginCaller) Call(ctx context.Context) error {
 	if c.want != http.StatusCreated && c.calls%guessesPerUserAndAddress == 0 {
-		if err := c.conn.Close(); err != nil { // the next one comes from another address
+		turn := c.calls / guessesPerUserAndAddress
+		user := fmt.Sprintf("nobody-%d-%d", c.worker, turn)
+		request, err := loginRequest(c.host, user, "not the password", address(c.worker<<16+turn))
+		if err != nil {
 			return err
 		}
+		c.request = request
 	}
 	c.calls++
 	_, err := c.conn.Do(ctx, c.request)
@@ -66,19 +77,5 @@ func (c *loginCaller) Call(ctx context.Context) error {
 	return err
 }
 
-// dialFrom connects from an address of 127.0.0.0/8 that few other calls come from.
-func (c *loginCaller) dialFrom(ctx context.Context, network, addr string) (net.Conn, error) {
-	turn := c.calls / guessesPerUserAndAddress
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+c.worker%200), byte(turn>>8), byte(turn))}}
-	return dialer.DialContext(ctx, network, addr)
-}
-
 // Close implements load.Caller.
 func (c *loginCaller) Close() error { return c.conn.Close() }
-
-// isLoopback says whether an address is in 127.0.0.0/8, all of which a Linux machine may send from.
-func isLoopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	return err == nil && ip.To4() != nil && ip.IsLoopback()
-}

@@ -34,7 +34,8 @@ type Level string
 // The levels. Each peer has its own word for them.
 const (
 	Local  Level = "local"  // whatever the asked node has
-	Quorum Level = "quorum" // linearizable
+	Lease  Level = "lease"  // linearizable, by a clock
+	Quorum Level = "quorum" // linearizable, by asking a majority
 )
 
 // Why a peer is left out.
@@ -46,8 +47,8 @@ var (
 // ParseLevel reads a level; "" is the server's own choice.
 func ParseLevel(text string) (Level, error) {
 	switch level := Level(text); level {
-	case "", Local, Quorum:
+	case "", Local, Lease, Quorum:
 		return level, nil
 	}
-	return "", fmt.Errorf("consistency %q: need local or quorum", text)
+	return "", fmt.Errorf("consistency %q: need lease, local or quorum", text)
 }

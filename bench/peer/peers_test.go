@@ -9,10 +9,13 @@ import (
 )
 
 func TestBare(t *testing.T) {
+	t.Parallel()
 	b := NewBare(standIn("bare")...)
 	startPeer(t, b, 100)
-	open, err := b.Lookup(Local)
-	ask(t, open, err)
+	for _, level := range []Level{Local, Lease} {
+		open, err := b.Lookup(level)
+		ask(t, open, err)
+	}
 	if _, err := b.Lookup(Quorum); !errors.Is(err, ErrNotOffered) {
 		t.Errorf("quorum: %v, want %v", err, ErrNotOffered)
 	}
@@ -37,6 +40,7 @@ func TestBare(t *testing.T) {
 
 func TestRedis(t *testing.T) {
 	needs(t, "redis-server")
+	t.Parallel()
 	r := NewRedis()
 	startPeer(t, r, 2500)
 	if n, err := r.client.DBSize(t.Context()).Result(); err != nil || n != 2500 {
@@ -46,13 +50,42 @@ func TestRedis(t *testing.T) {
 	ask(t, open, err)
 	open, err = r.Put()
 	ask(t, open, err)
+	open, err = r.Bulk(100)
+	ask(t, open, err)
 	if _, err := r.Lookup(Quorum); !errors.Is(err, ErrNotOffered) {
 		t.Errorf("quorum: %v, want %v", err, ErrNotOffered)
 	}
 }
 
+// What memory is compared by: as many hashes of seven fields, each with its end.
+func TestRedisHashes(t *testing.T) {
+	needs(t, "redis-server")
+	t.Parallel()
+	r := NewRedis()
+	t.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := r.Start(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.FillHashes(t.Context(), 1500); err != nil {
+		t.Fatal(err)
+	}
+	key := string(r.keys.Token(1499))
+	fields, err := r.client.HLen(t.Context(), key).Result()
+	if err != nil || fields != 7 {
+		t.Errorf("%d fields, %v; want 7", fields, err)
+	}
+	if left, err := r.client.TTL(t.Context(), key).Result(); err != nil || left <= hashLife-time.Minute {
+		t.Errorf("ends in %v, %v", left, err)
+	}
+}
+
 func TestEtcd(t *testing.T) {
 	needs(t, "etcd")
+	t.Parallel()
 	e := NewEtcd(false)
 	startPeer(t, e, 250)
 	if n := len(e.PIDs()); n != nodes {
@@ -66,7 +99,7 @@ func TestEtcd(t *testing.T) {
 		if want := map[bool]int{false: 1, true: nodes}[e.spread]; len(conns) != want {
 			t.Errorf("requests go over %d connections, want %d", len(conns), want)
 		}
-		for _, level := range []Level{Local, Quorum} {
+		for _, level := range []Level{Local, Lease, Quorum} {
 			open, err := e.Lookup(level)
 			ask(t, open, err)
 		}
@@ -94,40 +127,42 @@ func TestAbsentPeersSaySo(t *testing.T) {
 	}
 }
 
-// The cluster that figures are taken of: it is asked at both levels, loses its leader and gets it back.
+// The cluster that figures are taken of: it is asked at all levels, loses its leader and gets it back.
 func TestCloakroom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program and starts three nodes")
 	}
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "cloakroom")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "cloakroom/node").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	filled := 0
 	c := NewCloakroom(CloakroomConfig{
-		Binary: binary, Spread: true, Heartbeat: 800 * time.Millisecond, Progress: func(done int) { filled = done },
+		Binary: binary, Spread: true, Heartbeat: 2 * time.Second, Progress: func(done int) { filled = done },
 	})
 	startPeer(t, c, 1500)
 	if filled != 1500 || c.Sessions().Len() != 1500 {
 		t.Errorf("%d of %d sessions reported, want 1500", filled, c.Sessions().Len())
 	}
-	for _, level := range []Level{Local, Quorum} {
+	for _, level := range []Level{Local, Lease, Quorum} {
 		open, err := c.Lookup(level)
 		ask(t, open, err)
 	}
 	open, err := c.Put()
 	ask(t, open, err)
-
-	s := c.Service()
-	if err := s.Open(t.Context()); err != nil {
+	before, err := c.LookupsAt(t.Context(), 1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ask(t, s.Create(c.Sessions(), 3), nil)
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	ask(t, c.LookupAt(1, Local), nil)
+	after, err := c.LookupsAt(t.Context(), 1)
+	if err != nil || after[Local].Since(before[Local]).Memory == 0 || before[Lease].All() == 0 || before[Quorum].Forwarded == 0 || before[Quorum].Memory != 0 {
+		t.Errorf("%v: %+v, then %+v", err, before, after)
 	}
-	ask(t, s.Login(), nil)
-	before, err := c.Counts(t.Context())
+
+	askService(t, c)
+	first, err := c.Counts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +188,36 @@ func TestCloakroom(t *testing.T) {
 	}
 	open, err = c.Put()
 	ask(t, open, err)
-	after, err := c.Counts(t.Context())
+	then, err := c.Counts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after.Term <= before.Term || after.Leaders <= before.Leaders || before.Leaders < 1 {
-		t.Errorf("%+v before the leader was killed, %+v after it", before, after)
+	if then.Term <= first.Term || then.Leaders <= first.Leaders || first.Leaders < 1 {
+		t.Errorf("%+v before the leader was killed, %+v after it", first, then)
 	}
+}
+
+// askService makes sessions, checks many at once, and logs in.
+func askService(t *testing.T, c *Cloakroom) {
+	t.Helper()
+	s := c.Service()
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, s.Create(c.Sessions(), 3), nil)
+	callers, err := s.Callers(t.Context(), 2)
+	if err != nil || len(callers) != 2 || callers[0] == callers[1] {
+		t.Fatalf("%d callers, %v", len(callers), err)
+	}
+	ask(t, s.VerifyBulk(c.Sessions(), callers, 50), nil)
+	if held, err := c.Held(t.Context()); err != nil || held < 1500 {
+		t.Errorf("%d sessions, %v; 1500 were made", held, err)
+	}
+	if one := c.PIDAt(1); len(one) != 1 || one[0] != c.PIDs()[1] {
+		t.Errorf("process %v of %v", one, c.PIDs())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	ask(t, s.Login(), nil)
 }

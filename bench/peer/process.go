@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,7 +95,12 @@ func (p *process) ended() bool {
 
 // waitReady calls probe until it returns nil, the process ends or startTimeout is over.
 func (p *process) waitReady(ctx context.Context, probe func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	return p.waitFor(ctx, startTimeout, probe)
+}
+
+// waitFor is waitReady with another time limit.
+func (p *process) waitFor(ctx context.Context, limit time.Duration, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(probePause)
 	defer ticker.Stop()
@@ -169,20 +173,6 @@ func pidsOf(processes []*process) []int {
 	return pids
 }
 
-// freeAddrs returns n loopback addresses that were free a moment ago, for programs that can't be told to choose.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // held until all are chosen, so that they differ
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
-
 // clockTicks is the unit of the times in /proc: the kernel reports to programs in hundredths of a second always.
 const clockTicks = 100
 
@@ -223,4 +213,28 @@ func parseStat(line string) (int64, error) {
 		return 0, fmt.Errorf("system time: %w", err)
 	}
 	return user + system, nil
+}
+
+// Resident returns how many bytes of a process are in memory, and false where the system does not tell.
+func Resident(pid int) (int64, bool) {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, false
+	}
+	bytes, err := parseResident(string(status))
+	return bytes, err == nil
+}
+
+// parseResident reads the line VmRSS of /proc/PID/status (proc(5)), which is in KiB.
+func parseResident(status string) (int64, error) {
+	for line := range strings.Lines(status) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("resident memory: %w", err)
+			}
+			return kib << 10, nil
+		}
+	}
+	return 0, errors.New("no resident memory in status")
 }

@@ -85,3 +85,14 @@ func TestCPUTimeNeedsAllProcesses(t *testing.T) {
 		}
 	}
 }
+
+func TestParseResident(t *testing.T) {
+	if got, err := parseResident("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t    1234 kB\nRssAnon:\t 5 kB\n"); err != nil || got != 1234<<10 {
+		t.Errorf("%d, %v; want 1234 KiB", got, err)
+	}
+	for _, bad := range []string{"", "VmHWM:\t 99 kB\n", "VmRSS:\tmuch kB\n"} {
+		if got, err := parseResident(bad); err == nil {
+			t.Errorf("%q: %d, want an error", bad, got)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,6 +17,7 @@ import (
 // Redis is one redis-server with an append-only file that is synced before each answer, so that a put is as durable as
 // one machine can make it. Lookups are not touched by that.
 type Redis struct {
+	ports   *ports
 	addr    string
 	process *process
 	client  *redis.Client
@@ -41,11 +43,10 @@ func (r *Redis) Start(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("redis-server: %w", ErrAbsent)
 	}
-	addrs, err := freeAddrs(1)
-	if err != nil {
+	if r.ports, err = takePorts(1); err != nil {
 		return err
 	}
-	r.addr = addrs[0]
+	r.addr = r.ports.addrs[0]
 	host, port, err := net.SplitHostPort(r.addr)
 	if err != nil {
 		return fmt.Errorf("split address: %w", err)
@@ -61,7 +62,22 @@ func (r *Redis) Start(ctx context.Context, dir string) error {
 
 // Fill implements Peer.
 func (r *Redis) Fill(ctx context.Context, n int) error {
-	const batch = 1000 // commands of one pipeline
+	return r.fill(ctx, n, func(p redis.Pipeliner, i int) { p.Set(ctx, string(r.keys.Token(i)), value(ValueBytes), 0) })
+}
+
+// FillHashes stores n sessions as hashes of seven short fields that expire, which is how applications keep theirs.
+func (r *Redis) FillHashes(ctx context.Context, n int) error {
+	return r.fill(ctx, n, func(p redis.Pipeliner, i int) {
+		key := string(r.keys.Token(i))
+		p.HSet(ctx, key, "user", r.keys.User(i), "realm", realmName, "created", "1763788800", "expires", "1763875200",
+			fieldAddress, sampleAddress, fieldAgent, sampleAgent, fieldTheme, sampleTheme)
+		p.Expire(ctx, key, hashLife)
+	})
+}
+
+// fill makes n sessions up, and stores each with what put queues for it.
+func (r *Redis) fill(ctx context.Context, n int, put func(p redis.Pipeliner, i int)) error {
+	const batch = 1000 // sessions of one pipeline
 	keys, err := madeUpSessions(n)
 	if err != nil {
 		return err
@@ -70,7 +86,7 @@ func (r *Redis) Fill(ctx context.Context, n int) error {
 	for from := 0; from < n; from += batch {
 		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i := from; i < min(from+batch, n); i++ {
-				p.Set(ctx, string(keys.Token(i)), value(ValueBytes), 0)
+				put(p, i)
 			}
 			return nil
 		})
@@ -81,8 +97,12 @@ func (r *Redis) Fill(ctx context.Context, n int) error {
 	return nil
 }
 
+// hashLife is longer than any run.
+const hashLife = 24 * time.Hour
+
 // Lookup implements Peer. Redis has one answer for all who ask; it is linearizable only as long as no replica ever
-// takes over, so it stands beside local lookups.
+// takes over, so it stands beside what this machine's memory
+// answers, and not beside a quorum.
 func (r *Redis) Lookup(level Level) (load.Open, error) {
 	if level == Quorum {
 		return nil, ErrNotOffered
@@ -137,5 +157,5 @@ func (r *Redis) Stop() error {
 	if r.client != nil {
 		err = r.client.Close()
 	}
-	return errors.Join(err, stopAll([]*process{r.process}))
+	return errors.Join(err, stopAll([]*process{r.process}), r.ports.release())
 }

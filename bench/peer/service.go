@@ -22,9 +22,9 @@ type Service struct {
 	Timeout  time.Duration // of one measured request
 
 	client *http.Client
-	cookie string // of the caller's login
-	made   string // id of the user that was made for the run, "": none
-	maker  string // its login, by which sessions are made; cookie, if none was made
+	cookie string   // of the caller's login
+	made   []string // ids of the users that were made for the run
+	maker  string   // the first one's login, by which sessions are made; cookie, if none was made
 }
 
 // Secret is a password: it prints as <secret>.
@@ -47,21 +47,43 @@ func (s *Service) Open(ctx context.Context) error {
 		Transport: &http.Transport{TLSClientConfig: s.Targets[0].TLS, MaxIdleConnsPerHost: maxFillParallel},
 		Timeout:   s.Timeout,
 	}
-	cookie, err := s.login(ctx, s.User, s.Password)
+	var admin bool
+	err := patiently(ctx, func() (err error) {
+		s.cookie, err = s.login(ctx, s.User, s.Password)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	s.cookie, s.maker = cookie, cookie
-	admin, err := s.makeRealm(ctx)
+	s.maker = s.cookie
+	err = patiently(ctx, func() (err error) {
+		admin, err = s.makeRealm(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	if admin {
-		if err := s.makeMaker(ctx); err != nil {
+		if s.maker, err = s.makeCaller(ctx); err != nil {
 			return err
 		}
 	}
 	return s.settle(ctx, s.maker)
+}
+
+// patiently does something again when it was refused for a reason that passes, such as an election.
+func patiently(ctx context.Context, do func() error) error {
+	for try := 0; ; try++ {
+		err := do()
+		if err == nil || !passing(err) || try == fillRetries {
+			return err
+		}
+		select {
+		case <-time.After(fillPause):
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // settle returns when all targets know what was done so far; token is one of a session that they will know then. A
@@ -76,6 +98,7 @@ func (s *Service) settle(ctx context.Context, token string) error {
 	return nil
 }
 
+// settleAt asks one target for the session of token at the level quorum, until it answers.
 func (s *Service) settleAt(ctx context.Context, target Target, token string) error {
 	conn := NewConn(target, s.Timeout)
 	request := "GET " + Session.path() + " HTTP/1.1\r\nHost: " + target.Host + "\r\n" + consistency(Quorum) + "Cookie: id=" + token + "\r\n\r\n"
@@ -129,44 +152,75 @@ func (s *Service) makeRealm(ctx context.Context) (admin bool, err error) {
 	return true, nil
 }
 
-// makeMaker makes a user with the role service for this run and logs in as that.
-func (s *Service) makeMaker(ctx context.Context) error {
-	name, password := "bench-service-"+rand.Text()[:10], Secret(rand.Text())
+// makeCaller makes a user with the role service and returns its login.
+func (s *Service) makeCaller(ctx context.Context) (cookie string, err error) {
+	var name string
+	var password Secret
+	err = patiently(ctx, func() (err error) {
+		name, password, err = s.makeService(ctx) // another one each time: whether the last one is there, nobody knows
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	err = patiently(ctx, func() (err error) {
+		cookie, err = s.login(ctx, name, password)
+		return err
+	})
+	return cookie, err
+}
+
+// makeService makes a user with the role service.
+func (s *Service) makeService(ctx context.Context) (name string, password Secret, err error) {
+	name, password = "bench-service-"+rand.Text()[:10], Secret(rand.Text())
 	text, _, err := s.send(ctx, http.MethodPost, s.Targets[0], "/api/users", s.cookie, map[string]any{
 		"username": name, "realmName": "native", "password": string(password), "roleNames": []string{"service"},
 	})
 	if err != nil {
-		return fmt.Errorf("make a user with the role service: %w", err)
+		return "", "", fmt.Errorf("make a user with the role service: %w", err)
 	}
 	var user struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal(text, &user); err != nil {
-		return fmt.Errorf("make a user with the role service: %w", err)
+		return "", "", fmt.Errorf("make a user with the role service: %w", err)
 	}
-	s.made = user.ID
-	s.maker, err = s.login(ctx, name, password)
-	return err
+	s.made = append(s.made, user.ID)
+	return name, password, nil
 }
 
-// Close takes away the user that Open made and logs out. The sessions that were filled in stay until they time out.
+// Close takes away the users that were made and logs out. The sessions that were filled in stay until they time out.
 func (s *Service) Close() error {
 	if s.cookie == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	if err := s.loginAgain(ctx); err != nil {
+		return err
+	}
 	var errs []error
-	if s.made != "" {
-		if _, _, err := s.send(ctx, http.MethodDelete, s.Targets[0], "/api/users/"+url.PathEscape(s.made), s.cookie, nil); err != nil {
-			errs = append(errs, fmt.Errorf("remove the user with the role service: %w", err))
+	for _, id := range s.made {
+		if _, _, err := s.send(ctx, http.MethodDelete, s.Targets[0], "/api/users/"+url.PathEscape(id), s.cookie, nil); err != nil {
+			errs = append(errs, fmt.Errorf("remove a user with the role service: %w", err))
 		}
 	}
+	s.made = nil
 	if _, _, err := s.send(ctx, http.MethodDelete, s.Targets[0], "/api/session", s.cookie, nil); err != nil {
 		errs = append(errs, fmt.Errorf("log out: %w", err))
 	}
 	s.client.CloseIdleConnections()
 	return errors.Join(errs...)
+}
+
+// loginAgain logs in anew where the caller's session has timed out meanwhile, as sessions do in a run about just that.
+func (s *Service) loginAgain(ctx context.Context) error {
+	err := s.settleAt(ctx, s.Targets[0], s.cookie)
+	if status, ok := errors.AsType[*StatusError](err); !ok || status.Code != http.StatusUnauthorized {
+		return nil // another failure shows in what follows
+	}
+	s.cookie, err = s.login(ctx, s.User, s.Password)
+	return err
 }
 
 // send makes one call with a JSON body, or none for nil, and returns the answer's body and cookies. An answer other

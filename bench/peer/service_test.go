@@ -21,8 +21,11 @@ type product struct {
 	admin    bool // the caller is an administrator, not a service
 	short    bool // a token of another width among the others
 	refuse   func(n int, user string) (code string)
-	busy     int // so many bulk calls get 503
+	busy     int  // so many bulk calls get 503
+	timedOut bool // the caller's session, until the next login
+	electing int  // so many logins, and makings of users, get 503
 	wrong    bool
+	throttle bool // bulk verification
 	password string
 
 	mu       sync.Mutex
@@ -34,6 +37,7 @@ type product struct {
 	lagging  int      // so many quorum lookups get 503
 	asked    int      // quorum lookups
 	loginsBy []string
+	checked  int // tokens
 }
 
 func startProduct(t *testing.T, p *product) *Service {
@@ -60,8 +64,14 @@ func (p *product) serve(ctx *fasthttp.RequestCtx) {
 	defer p.mu.Unlock()
 	cookie := string(ctx.Request.Header.Cookie("id"))
 	switch call := string(ctx.Method()) + " " + string(ctx.Path()); {
+	case p.electing > 0 && (call == "POST /api/session" || call == "POST /api/users"):
+		p.electing--
+		ctx.SetStatusCode(503)
 	case call == "POST /api/session":
+		p.timedOut = false
 		p.login(ctx)
+	case p.timedOut:
+		ctx.SetStatusCode(401)
 	case call == "POST /api/realm-configs" && !p.admin:
 		ctx.SetStatusCode(403)
 	case call == "POST /api/realm-configs":
@@ -88,6 +98,8 @@ func (p *product) serve(ctx *fasthttp.RequestCtx) {
 			p.asked++
 		}
 		ctx.SetBodyString(fmt.Sprintf(`{"user":{"id":"","username":%q,"realmName":"bench"}}`, p.nameFor(cookie)))
+	case call == "POST /api/sessions/verify":
+		p.verify(ctx)
 	case call == "POST /api/2/session/put":
 		p.bodies = append(p.bodies, string(ctx.PostArgs().Peek("bench")))
 		ctx.SetBodyString("{}")
@@ -238,7 +250,7 @@ func TestFillGivesUp(t *testing.T) {
 }
 
 func TestAdministratorsGetAServiceForTheRun(t *testing.T) {
-	p := &product{admin: true}
+	p := &product{admin: true, electing: 2}
 	s := startProduct(t, p)
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -278,6 +290,7 @@ func TestAskedSessionsAnswerForThemselves(t *testing.T) {
 		"session": s.Lookup(all, Session, Quorum),
 		"put":     s.Put(all, 100),
 		"create":  s.Create(all, 7),
+		"bulk":    s.VerifyBulk(all, []string{s.maker}, 20),
 	} {
 		t.Run(name, func(t *testing.T) { ask(t, open, nil) })
 	}
@@ -288,7 +301,7 @@ func TestAskedSessionsAnswerForThemselves(t *testing.T) {
 	}
 
 	p.wrong = true // from now on the server mixes its sessions up
-	for name, open := range map[string]load.Open{"verify": s.Lookup(all, Verify, ""), "session": s.Lookup(all, Session, "")} {
+	for name, open := range map[string]load.Open{"verify": s.Lookup(all, Verify, ""), "session": s.Lookup(all, Session, ""), "bulk": s.VerifyBulk(all, []string{s.maker}, 20)} {
 		t.Run(name+" of the wrong user", func(t *testing.T) {
 			caller, err := open(t.Context(), 0)
 			if err != nil {
@@ -336,5 +349,23 @@ func TestView(t *testing.T) {
 	}
 	if v.Leader = ""; v.leaderName() != "" {
 		t.Errorf("leader %q where there is none", v.leaderName())
+	}
+}
+
+// A caller whose session has timed out meanwhile takes away what it made all the same.
+func TestServiceTimesOut(t *testing.T) {
+	p := &product{admin: true}
+	s := startProduct(t, p)
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	p.timedOut = true
+	p.mu.Unlock()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(p.deleted) != 1 || p.deleted[0] != "u-1" {
+		t.Errorf("deleted %q", p.deleted)
 	}
 }

@@ -10,7 +10,8 @@ import (
 type Sessions struct {
 	tokens []byte
 	width  int      // bytes of each token
-	users  []string // of session i: i modulo their number, so that neighbours have different users
+	users  []string // of session first+i: that modulo their number, so that neighbours have different users
+	first  int      // of these sessions among all that share the users
 }
 
 // newSessions makes room for n sessions whose tokens have that width.
@@ -27,7 +28,14 @@ func (s *Sessions) Token(i int) []byte {
 }
 
 // User returns the name of the user of session i.
-func (s *Sessions) User(i int) string { return s.users[i%len(s.users)] }
+func (s *Sessions) User(i int) string { return s.users[(s.first+i)%len(s.users)] }
+
+// Split returns the first n sessions and the others. They share their memory with s.
+func (s *Sessions) Split(n int) (first, others *Sessions) {
+	cut := n * s.width
+	return &Sessions{tokens: s.tokens[:cut], width: s.width, users: s.users, first: s.first},
+		&Sessions{tokens: s.tokens[cut:], width: s.width, users: s.users, first: s.first + n}
+}
 
 // usersOf returns the users of sessions from … from+count-1.
 func (s *Sessions) usersOf(from, count int) []string {
@@ -46,12 +54,15 @@ func (s *Sessions) set(i int, token string) error {
 	return nil
 }
 
+// usualUsers is what the names of users begin with.
+const usualUsers = "bench"
+
 // userNames returns the users of n sessions: enough that none has too many. Other runs use the same names, so that
 // users do not pile up.
-func userNames(n int) []string {
+func userNames(prefix string, n int) []string {
 	users := make([]string, (n+sessionsPerUser-1)/sessionsPerUser)
 	for i := range users {
-		users[i] = fmt.Sprintf("bench-%07d", i)
+		users[i] = fmt.Sprintf("%s-%07d", prefix, i)
 	}
 	return users
 }
@@ -61,7 +72,7 @@ func madeUpSessions(n int) (*Sessions, error) {
 	if n < 1 || n > MaxSessions {
 		return nil, fmt.Errorf("%d sessions: need 1 to %d", n, MaxSessions)
 	}
-	s := newSessions(n, len(madeUpToken(0)), userNames(n))
+	s := newSessions(n, len(madeUpToken(0)), userNames(usualUsers, n))
 	for i := range n {
 		if err := s.set(i, madeUpToken(i)); err != nil {
 			return nil, err

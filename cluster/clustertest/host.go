@@ -82,7 +82,7 @@ func (h *Host) dial(ctx context.Context, to *Host, port uint16) (net.Conn, error
 			h.net.mu.Unlock()
 			return nil, net.ErrClosed
 		}
-		changed, trip := h.net.changed, 2*h.net.delayLocked(h, to)
+		changed, trip := h.net.changed, h.net.delayLocked(h, to)+h.net.delayLocked(to, h)
 		reached := h.net.reachesLocked(h, to) && h.net.reachesLocked(to, h)
 		if reached && (travelled || trip == 0) {
 			c, err := h.connectLocked(to, port)

@@ -78,7 +78,11 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 	}
 	n := t.host.net
 	n.mu.Lock()
-	lost := !n.reachesLocked(t.host, to) || t.host != to && n.loss > 0 && n.random.Float64() < n.loss
+	lost := !n.reachesLocked(t.host, to)
+	if !lost && t.host != to && n.loss > 0 && n.random.Float64() < n.loss {
+		lost = true
+		n.lost++
+	}
 	delay := n.delayLocked(t.host, to)
 	n.mu.Unlock()
 	if lost {
@@ -125,6 +129,11 @@ func (t *transport) StreamCh() <-chan net.Conn           { return t.streams }
 // LookupNetIP resolves names of hosts, as net.Resolver does.
 func (t *transport) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return t.host.LookupNetIP(ctx, network, host)
+}
+
+// LookupSRV finds what SetService has set, as net.Resolver does.
+func (t *transport) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	return t.host.net.LookupSRV(ctx, service, proto, name)
 }
 
 // Shutdown stops the transport and waits. Memberlist's own connections run on to their time limits.

@@ -85,6 +85,9 @@ func TestLossFollowsTheSeed(t *testing.T) {
 			if got < 600 || got > 800 {
 				t.Errorf("%d of 1000 packets arrived at a loss of 30 %%", got)
 			}
+			if got+n.Lost() != 1000 {
+				t.Errorf("%d packets arrived and %d were lost", got, n.Lost())
+			}
 			if before, ok := counts[seed]; ok && before != got {
 				t.Errorf("seed %d: %d, then %d packets", seed, before, got)
 			}

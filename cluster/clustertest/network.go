@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -21,27 +22,32 @@ import (
 //
 // Lock order: Network.mu, then pipe.mu. Neither is held while anything waits.
 type Network struct {
-	mu      sync.Mutex
-	random  *rand.Rand
-	hosts   map[string]*Host
-	order   []*Host // in order of making: the index decides the IP address
-	conns   map[*conn]struct{}
-	cuts    map[[2]string]bool
-	groups  map[string]int // nil: no partition. Hosts without an entry are group 0
-	delay   time.Duration
-	loss    float64
-	closed  bool
-	changed chan struct{} // closed and replaced whenever who reaches whom may have changed
+	mu       sync.Mutex
+	random   *rand.Rand
+	hosts    map[string]*Host
+	services map[string][]*net.SRV
+	order    []*Host // in order of making: the index decides the IP address
+	conns    map[*conn]struct{}
+	cuts     map[[2]string]bool
+	groups   map[string]int // nil: no partition. Hosts without an entry are group 0
+	delay    time.Duration
+	lag      map[[2]string]time.Duration
+	loss     float64
+	lost     int // packets
+	closed   bool
+	changed  chan struct{} // closed and replaced whenever who reaches whom may have changed
 }
 
 // NewNetwork makes a network without delay, loss or cuts. The seed decides which packets are lost.
 func NewNetwork(seed int64) *Network {
 	return &Network{
-		random:  rand.New(rand.NewPCG(uint64(seed), 0)),
-		hosts:   map[string]*Host{},
-		conns:   map[*conn]struct{}{},
-		cuts:    map[[2]string]bool{},
-		changed: make(chan struct{}),
+		random:   rand.New(rand.NewPCG(uint64(seed), 0)),
+		hosts:    map[string]*Host{},
+		services: map[string][]*net.SRV{},
+		conns:    map[*conn]struct{}{},
+		cuts:     map[[2]string]bool{},
+		lag:      map[[2]string]time.Duration{},
+		changed:  make(chan struct{}),
 	}
 }
 
@@ -100,9 +106,21 @@ func (n *Network) SetDelay(d time.Duration) {
 	n.change(func() { n.delay = d })
 }
 
+// SetLag adds to the time of what one host sends to the other; the way back stays as it is. Zero ends that.
+func (n *Network) SetLag(from, to string, d time.Duration) {
+	n.change(func() { n.lag[[2]string{from, to}] = d })
+}
+
 // SetLoss sets the share of packets (0 to 1) that are lost between different hosts. Connections lose nothing.
 func (n *Network) SetLoss(p float64) {
 	n.change(func() { n.loss = p })
+}
+
+// Lost returns how many packets were lost by chance, those to hosts that can't be reached left out.
+func (n *Network) Lost() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lost
 }
 
 // Close resets all connections, closes all listeners and transports and ends all dialling, so that whatever still
@@ -138,7 +156,7 @@ func (n *Network) delayLocked(from, to *Host) time.Duration {
 	if from == to {
 		return 0
 	}
-	return n.delay
+	return n.delay + n.lag[[2]string{from.name, to.name}]
 }
 
 // reachesLocked says whether anything sent by the one arrives at the other.
@@ -181,10 +199,40 @@ func (n *Network) resolve(from *Host, addr string) (h *Host, port uint16, loopba
 	return nil, 0, false, unknownHost(name)
 }
 
+// SetService makes targets, each a host with a port, the SRV records of a name; none of them takes the name away.
+func (n *Network) SetService(name string, targets ...string) {
+	var records []*net.SRV
+	for _, target := range targets {
+		host, text, err := net.SplitHostPort(target)
+		if err != nil {
+			panic("BUG: clustertest: target of " + name + ": " + err.Error())
+		}
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			panic("BUG: clustertest: target of " + name + ": " + err.Error())
+		}
+		records = append(records, &net.SRV{Target: host + ".", Port: uint16(port)})
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.services[name] = records
+}
+
+// LookupSRV answers with the records of SetService, as net.Resolver does where only a name is given.
+func (n *Network) LookupSRV(_ context.Context, _, _, name string) (string, []*net.SRV, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if records := n.services[strings.TrimSuffix(name, ".")]; len(records) > 0 {
+		return name, records, nil
+	}
+	return "", nil, unknownHost(name)
+}
+
 // LookupNetIP resolves a host's name, as net.Resolver does.
 func (n *Network) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	host = strings.TrimSuffix(host, ".")
 	if h, ok := n.hosts[host]; ok {
 		return []netip.Addr{h.ip}, nil
 	}

@@ -127,6 +127,37 @@ func TestDelay(t *testing.T) {
 	})
 }
 
+func TestLagIsOfOneDirection(t *testing.T) {
+	Run(t, 1, func(t *testing.T, n *Network) {
+		const delay, lag = time.Millisecond, 40 * time.Millisecond
+		n.SetDelay(delay)
+		n.SetLag("a", "b", lag)
+		start := time.Now()
+		near, far := connect(t, n.Host("a"), n.Host("b"))
+		if took := time.Since(start); took != 2*delay+lag {
+			t.Errorf("dialling took %v", took)
+		}
+		for _, c := range []struct {
+			from, to net.Conn
+			want     time.Duration
+		}{{near, far, delay + lag}, {far, near, delay}} {
+			start = time.Now()
+			mustWrite(t, c.from, "hello")
+			mustRead(t, c.to, "hello")
+			if took := time.Since(start); took != c.want {
+				t.Errorf("arrived after %v, want %v", took, c.want)
+			}
+		}
+		n.SetLag("a", "b", 0)
+		start = time.Now()
+		mustWrite(t, near, "hello")
+		mustRead(t, far, "hello")
+		if took := time.Since(start); took != delay {
+			t.Errorf("without the lag arrived after %v", took)
+		}
+	})
+}
+
 func TestCutStallsOneDirectionUntilHeal(t *testing.T) {
 	Run(t, 1, func(t *testing.T, n *Network) {
 		n.SetDelay(time.Millisecond)

@@ -26,5 +26,6 @@ func Run(t *testing.T, seed int64, f func(t *testing.T, n *Network)) {
 func Bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer watchReal(t.Name())()
 	synctest.Test(t, f)
 }

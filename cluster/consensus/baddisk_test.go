@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
 // badDisk stands before the stores of a node. It fails and stalls as it is told.
@@ -71,8 +73,8 @@ func (d *badDisk) write(part diskPart) error {
 	return fault.err
 }
 
-func (d *badDisk) before(s *Stores) *Stores {
-	return &Stores{Log: badLog{s.Log, d}, Stable: badStable{s.Stable, d}, Snapshots: badSnapshots{s.Snapshots, d}}
+func (d *badDisk) before(s *storage.Stores) *storage.Stores {
+	return &storage.Stores{Log: badLog{s.Log, d}, Stable: badStable{s.Stable, d}, Snapshots: badSnapshots{s.Snapshots, d}}
 }
 
 type badLog struct {

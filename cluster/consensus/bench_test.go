@@ -26,10 +26,10 @@ func BenchmarkPropose(b *testing.B) {
 			for range callers {
 				group.Go(func() { // as many at a time as there are callers: b.Loop has one
 					for i := serial.Add(1); i <= int64(b.N); i = serial.Add(1) {
-						index, _, err := leader.Propose(b.Context(), encode(b, role(fmt.Sprintf("r%d", i), 512))).Wait(b.Context())
+						applied, err := leader.Propose(b.Context(), encode(b, role(fmt.Sprintf("r%d", i), 512))).Wait(b.Context())
 						start := time.Now()
 						if err == nil {
-							err = nodes[2].WaitApplied(b.Context(), index)
+							err = nodes[2].WaitApplied(b.Context(), applied.Index)
 						}
 						if err != nil {
 							b.Error(err)
@@ -43,7 +43,7 @@ func BenchmarkPropose(b *testing.B) {
 			b.StopTimer()
 			s := leader.Stats()
 			b.ReportMetric(float64(behind.Load())/float64(b.N)/1e3, "follower-µs/op")
-			b.ReportMetric(float64(s.Store.Sum.Microseconds())/float64(s.Store.Writes), "fsync-µs")
+			b.ReportMetric(float64(s.Store.Took.Sum.Microseconds())/float64(s.Store.Writes), "fsync-µs")
 			b.ReportMetric(float64(s.Store.Entries)/float64(s.Store.Writes), "entries/fsync")
 			b.ReportMetric(float64(s.Elections), "elections")
 		})

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
 func TestReplicates(t *testing.T) {
@@ -71,11 +73,11 @@ func TestPartition(t *testing.T) {
 		others := without(id)
 		c.net.Partition([]string{id}, others)
 		lost := c.role(10)
-		_, _, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context())
+		_, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context())
 		if !errors.Is(err, ErrLeadershipLost) || errors.Is(err, ErrNotLeader) {
 			t.Errorf("a proposal of a leader that was cut off: %v", err)
 		}
-		if _, _, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context()); !errors.Is(err, ErrNotLeader) {
+		if _, err := old.Propose(t.Context(), encode(t, lost)).Wait(t.Context()); !errors.Is(err, ErrNotLeader) {
 			t.Errorf("a proposal after it stepped down: %v", err)
 		}
 		next := c.leader(others...)
@@ -108,7 +110,7 @@ func TestDivergentTail(t *testing.T) {
 			futures = append(futures, old.Propose(t.Context(), encode(t, c.role(10))))
 		}
 		for _, f := range futures {
-			if _, _, err := f.Wait(t.Context()); !errors.Is(err, ErrLeadershipLost) {
+			if _, err := f.Wait(t.Context()); !errors.Is(err, ErrLeadershipLost) {
 				t.Fatalf("a proposal of a leader that was cut off: %v", err)
 			}
 		}
@@ -117,7 +119,7 @@ func TestDivergentTail(t *testing.T) {
 		c.mustAt(next, c.role(10))
 		c.net.Heal()
 		for range 30 {
-			if _, _, err := next.Propose(t.Context(), c.bigEntry()).Wait(t.Context()); err != nil {
+			if _, err := next.Propose(t.Context(), c.bigEntry()).Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -213,7 +215,7 @@ func TestDivergedBehindSnapshot(t *testing.T) {
 		want  error
 	}{
 		"cleared":   {diskFault{}, ErrDiverged},
-		"cut short": {diskFault{err: full}, ErrDiskFull},
+		"cut short": {diskFault{err: full}, storage.ErrDiskFull},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inFakeTime(t, Config{TrailingLogs: 1}, func(t *testing.T, c *trio) {
@@ -303,11 +305,6 @@ func TestWaitApplied(t *testing.T) {
 				t.Fatalf("index %d woke the wait for %d", i, got)
 			}
 		}
-		n.fsm.waiters.mu.Lock()
-		if left := len(n.fsm.waiters.heap); left != 0 {
-			t.Errorf("%d waiters are left", left)
-		}
-		n.fsm.waiters.mu.Unlock()
 		ended := make(chan error)
 		go func() { ended <- n.WaitApplied(context.Background(), 1<<40) }()
 		time.Sleep(time.Second)

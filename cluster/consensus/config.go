@@ -8,6 +8,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/session"
+
+	"cloakroom/cluster/keyring"
+	"cloakroom/cluster/storage"
 )
 
 // Config is what a Node needs. Zero durations and sizes take the defaults of limits.go.
@@ -17,7 +22,11 @@ type Config struct {
 	// stops: it must come back under another NodeID.
 	Dir       string
 	Ephemeral bool
-	Stores    *Stores
+	Stores    *storage.Stores
+	// DataKeys seal log entries and snapshots on disk. Nil: nothing is sealed, and nothing that is sealed can be opened.
+	// Each member has its own. Once the node is open, ReplaceDataKeys puts others in their place. In Ephemeral nodes they
+	// are ignored.
+	DataKeys *keyring.Ring
 	// First is the first configuration of a cluster that this node has decided to begin; empty: it has not. A node
 	// without log and snapshots writes it before it starts, as Bootstrap would have: so what a crash has cut short is
 	// completed, and a vote that was given meanwhile is no obstacle. With a log or a snapshot it is ignored. It must be
@@ -43,20 +52,51 @@ type Config struct {
 	TrailingBytes int64  // of log, kept behind a snapshot
 	TrailingLogs  uint64 // entries, kept behind a snapshot at most
 
+	// Version is the newest version of commands that the machine knows: what is newer is refused as this program refuses
+	// what is newer than itself. Tests make an older program of this one by it. 0: session.MaxVersion.
+	Version uint8
+
 	// OnFatal is told once why the node can't go on: an entry that it does not understand, a failed, full or stalled
 	// disk, a snapshot that it can't take. The node applies nothing any more and leaves the network by itself. OnFatal runs
 	// on a goroutine of its own and may call Close, which waits for a stalled disk: a program that must end does so
 	// without it.
 	OnFatal func(error)
+
+	// The hooks tell the read leases (cluster/lease) what they rest on, at the moment when it counts. Each may be nil.
+	// They are called on the library's goroutines, some of them before Open has returned, and must not block: log and
+	// machine wait for them.
+
+	// OnStored is told the highest term of entries that were just written to the disk. The library learns that they are
+	// only when it returns: so before this node can stand for election with the help of an entry, it was told of its
+	// term. From the last entry of an older term a new leader counts how long leases of former leaders may be out. What a
+	// former process has written is not told: from its start on, a node counts anew.
+	OnStored func(term uint64)
+	// OnRestoring is told that a leader's snapshot, which was read and is not behind the machine, is about to replace it:
+	// nobody can have seen anything of it. A lookup that was begun under a lease from before can find it all the same, and
+	// has to look whether the lease is still there. OnRestored follows when it is visible, with the index of the machine.
+	// Between the two, a reader may meet either. Of the restore at the start nothing is told: who asks for Applied after
+	// Open must take the whole machine for changed at that index.
+	OnRestoring func()
+	OnRestored  func(applied uint64)
+	// OnApplied is told index and term of the last entry of each batch when the effects of the whole batch are visible,
+	// and before anybody learns from a Future what came of an entry in it. A leader that is told of a later term than its
+	// own leads no more, whatever IsLeader says. The entry by which a leader takes office is none of the machine's and is
+	// not told, so the first of its term is a command or a configuration.
+	OnApplied func(index, term uint64)
+	// OnCommand is told of each command with its result, and OnEnd of each session that a command ends by itself, as they
+	// are applied; both under the machine's lock, so they must not read it.
+	OnCommand func(session.Command, session.Result)
+	OnEnd     func(*session.Session, session.Tombstone)
 }
 
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
 	c.Heartbeat = cmp.Or(c.Heartbeat, DefaultHeartbeat)
 	c.Election = cmp.Or(c.Election, max(DefaultElection, c.Heartbeat))
-	c.Lease = cmp.Or(c.Lease, min(DefaultLease, c.Heartbeat))
+	c.Lease = cmp.Or(c.Lease, c.Heartbeat)
 	c.Commit = cmp.Or(c.Commit, DefaultCommit)
 	c.Stall = cmp.Or(c.Stall, DefaultStall)
+	c.Version = cmp.Or(c.Version, session.MaxVersion)
 	c.SnapshotBytes = cmp.Or(c.SnapshotBytes, DefaultSnapshotBytes)
 	c.TrailingBytes = cmp.Or(c.TrailingBytes, DefaultTrailingBytes)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, DefaultTrailingLogs)
@@ -89,6 +129,17 @@ func (c Config) validate() error {
 		return errors.New("sizes and times can't be negative")
 	}
 	return nil
+}
+
+// openDisk opens what the configuration names.
+func (c Config) openDisk(logger *logAdapter) (*storage.Disk, error) {
+	switch {
+	case c.Dir != "":
+		return storage.Open(c.Dir, c.DataKeys, c.Logger, logger)
+	case c.Stores != nil:
+		return storage.Wrap(c.Stores, c.DataKeys)
+	}
+	return storage.Wrap(storage.NewMemoryStores(), nil) // nothing lies anywhere
 }
 
 // library returns the library's configuration.

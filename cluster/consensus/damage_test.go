@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cloakroom/cluster/storage"
 )
 
 // TestDiskDamage: data that can't be read is refused with a reason, never passed over.
@@ -18,17 +20,17 @@ func TestDiskDamage(t *testing.T) {
 	}{
 		"a byte of the snapshot": {func(t *testing.T, dir string) {
 			flip(t, filepath.Join(onlySnapshot(t, dir), "state.bin"))
-		}, ErrDamaged},
+		}, storage.ErrDamaged},
 		"description of the snapshot": {func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(onlySnapshot(t, dir), "meta.json"), []byte("{"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged},
+		}, storage.ErrDamaged},
 		"no snapshot": {func(t *testing.T, dir string) {
 			if err := os.RemoveAll(onlySnapshot(t, dir)); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged},
+		}, storage.ErrDamaged},
 		"hole in the log": {func(t *testing.T, dir string) {
 			d := reopen(t, dir)
 			defer func() {
@@ -36,14 +38,14 @@ func TestDiskDamage(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			last, err := d.log.LastIndex()
+			last, err := d.Log.LastIndex()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.log.DeleteRange(last-1, last-1); err != nil {
+			if err := d.Log.DeleteRange(last-1, last-1); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged},
+		}, storage.ErrDamaged},
 		"no database": {func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, logFile), []byte(strings.Repeat("x", 1<<16)), 0o600); err != nil {
 				t.Fatal(err)
@@ -95,7 +97,7 @@ func TestDiskNewestUnreadable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, ErrDamaged) {
+			if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, storage.ErrDamaged) {
 				t.Errorf("open: %v", err)
 			}
 		})
@@ -126,7 +128,7 @@ func onlySnapshot(t *testing.T, dir string) string {
 func TestDiskLocked(t *testing.T) {
 	dir := t.TempDir()
 	alone(t, dir, Config{})
-	if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, ErrLocked) {
+	if _, err := tryDisk(t, "n1", dir, Config{}); !errors.Is(err, storage.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 // tcpLayer is the loopback without encryption.
@@ -90,11 +91,11 @@ func untilLeader(t testing.TB, n *Node) {
 
 func put(t testing.TB, n *Node, cmds ...session.Command) uint64 {
 	t.Helper()
-	index, _, err := n.Propose(t.Context(), encode(t, cmds...)).Wait(t.Context())
+	applied, err := n.Propose(t.Context(), encode(t, cmds...)).Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return index
+	return applied.Index
 }
 
 // putRoles proposes all at once, so that they share writes to the disk.
@@ -105,7 +106,7 @@ func putRoles(t testing.TB, n *Node, prefix string, count, size int) {
 		futures = append(futures, n.Propose(t.Context(), encode(t, role(fmt.Sprintf("%s%d", prefix, i), size))))
 	}
 	for _, f := range futures {
-		if _, _, err := f.Wait(t.Context()); err != nil {
+		if _, err := f.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +124,7 @@ func TestOpenRefuses(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no id":      {Ephemeral: true},
 		"no place":   {NodeID: "n1"},
-		"two places": {NodeID: "n1", Ephemeral: true, Stores: NewMemoryStores()},
+		"two places": {NodeID: "n1", Ephemeral: true, Stores: storage.NewMemoryStores()},
 		"lease":      {NodeID: "n1", Ephemeral: true, Heartbeat: time.Second, Lease: 2 * time.Second},
 		"election":   {NodeID: "n1", Ephemeral: true, Heartbeat: 2 * time.Second, Election: time.Second},
 		"negative":   {NodeID: "n1", Ephemeral: true, SnapshotBytes: -1},
@@ -170,7 +171,7 @@ func TestDiskRestart(t *testing.T) {
 	n := alone(t, dir, Config{})
 	putRoles(t, n, "r", 50, 100)
 	hash, applied := hashOf(n), n.Applied()
-	if s := n.Stats().Store; s.Writes == 0 || s.Entries < 50 || s.Bytes < 5000 || s.Sum <= 0 || s.Longest <= 0 || s.Longest > s.Sum {
+	if s := n.Stats().Store; s.Writes == 0 || s.Entries < 50 || s.Bytes < 5000 || s.Took.Sum <= 0 || s.Longest <= 0 || s.Longest > s.Took.Sum {
 		t.Errorf("%+v", s)
 	}
 	closeNode(t, n)
@@ -236,9 +237,9 @@ func stateSize(t *testing.T, dir string) int64 {
 	return info.Size()
 }
 
-func reopen(t *testing.T, dir string) *disk {
+func reopen(t *testing.T, dir string) *storage.Disk {
 	t.Helper()
-	d, err := openStores(Config{Dir: dir}.withDefaults(), newLogAdapter(Config{}.withDefaults().Logger))
+	d, err := storage.Open(dir, nil, quiet(), newLogAdapter(quiet()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func reopen(t *testing.T, dir string) *disk {
 func TestLogTruncation(t *testing.T) {
 	dir := t.TempDir()
 	d := reopen(t, dir)
-	store := newLogStore(d.log, Config{}.withDefaults(), healthy(t))
+	store := newLogStore(d.Log, Config{}.withDefaults(), healthy(t))
 	write := func(from, to, term uint64) {
 		var logs []*raft.Log
 		for i := from; i <= to; i++ {
@@ -286,7 +287,7 @@ func TestLogTruncation(t *testing.T) {
 			t.Fatal(err)
 		}
 		d = reopen(t, dir)
-		store = newLogStore(d.log, Config{}.withDefaults(), healthy(t))
+		store = newLogStore(d.Log, Config{}.withDefaults(), healthy(t))
 	}
 
 	const n = deleteChunk + 200

@@ -18,22 +18,18 @@ var (
 	ErrEntryTooLarge  = &session.Error{Code: "entry-too-large", Message: "the entry is larger than the log takes"}
 )
 
-// Why a node could not be opened or started.
+// Why a node could not be started. Open has errors of storage, too.
 var (
 	ErrBootstrapped = errors.New("the node has state already: a cluster is bootstrapped only once")
 	// ErrHalfBootstrapped: the node has a term, which it keeps over restarts, but neither log nor configuration. A crash
 	// came into its Bootstrap, or it has voted for another member. Only a start with Config.First gets it further, or a
 	// leader that adds it.
 	ErrHalfBootstrapped = errors.New("the node has a term but no configuration, a bootstrap was cut short: start the node again")
-	ErrLocked           = errors.New("the data directory is in use by another process")
-	ErrDamaged          = errors.New("the data directory is damaged: remove it and let the node join again as a new one")
 )
 
-// Why a node gave up while it ran; handed to Config.OnFatal. ErrDiskFull may be an error of Open too, and of a snapshot
-// that was not possible, after which the node goes on.
+// Why a node gave up while it ran; handed to Config.OnFatal, as are storage.ErrStalled and storage.ErrDiskFull. The latter
+// may be an error of Open too, and of a snapshot that was not possible, after which the node goes on.
 var (
-	ErrStalled  = &session.Error{Code: "disk-stalled", Message: "the disk of the data directory takes too long for a write: see to it, and start the node again"}
-	ErrDiskFull = &session.Error{Code: "disk-full", Message: "no space left on the disk of the data directory: make room, and start the node again if it has stopped"}
 	ErrDiverged = errors.New("the log had diverged from the snapshot that was installed, and was cleared: start the node again")
 	ErrBackward = errors.New("the snapshot is older than the state of this node")
 )

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
 // errNoVoter: only a member with a vote may begin a cluster; the library demands the same of a bootstrap.
@@ -17,21 +19,27 @@ var errNoVoter = errors.New("this node is not a voter in it")
 //
 // To go on in spite of a term is safe as long as log and snapshots are empty: then the node has acknowledged nothing
 // but votes, these stay, and the entry of index and term 1 is the same on all members.
-func writeFirst(conf *raft.Config, d *disk, first []Server) error {
+//
+// It reports whether it has written the entry, which is then of firstTerm.
+func writeFirst(conf *raft.Config, s *storage.Stores, first []Server) (written bool, err error) {
 	if len(first) == 0 {
-		return nil
+		return false, nil
 	}
-	stable := risingTerm{d.stable}
-	has, err := raft.HasExistingState(d.log, stable, d.snapshots)
+	stable := risingTerm{s.Stable}
+	has, err := raft.HasExistingState(s.Log, stable, s.Snapshots)
 	if err != nil || has {
-		return err
+		return false, err
 	}
-	if !slices.ContainsFunc(first, func(s Server) bool { return s.Voter && s.ID == string(conf.LocalID) }) {
-		return errNoVoter
+	if !slices.ContainsFunc(first, func(m Server) bool { return m.Voter && m.ID == string(conf.LocalID) }) {
+		return false, errNoVoter
 	}
 	// Without a transport: the library asks it for addresses of its first protocols only.
-	return raft.BootstrapCluster(conf, d.log, stable, d.snapshots, nil, configurationOf(first))
+	err = raft.BootstrapCluster(conf, s.Log, stable, s.Snapshots, nil, configurationOf(first))
+	return err == nil, err
 }
+
+// firstTerm is the term of the entry that begins a cluster.
+const firstTerm = 1
 
 // risingTerm shows a node's term as none, and never lowers it: a node that went back to an earlier term could vote
 // twice in one.
@@ -43,7 +51,7 @@ func (s risingTerm) GetUint64([]byte) (uint64, error) { return 0, nil }
 // SetUint64 stores a number unless it is there already, or a higher one.
 func (s risingTerm) SetUint64(key []byte, value uint64) error {
 	stored, err := s.StableStore.GetUint64(key)
-	if err != nil && err.Error() != notFound {
+	if err != nil && !storage.NotFound(err) {
 		return fmt.Errorf("read term: %w", err)
 	}
 	if stored >= value {
@@ -51,9 +59,6 @@ func (s risingTerm) SetUint64(key []byte, value uint64) error {
 	}
 	return s.StableStore.SetUint64(key, value)
 }
-
-// notFound is how stores say that there is no such key: the library compares the words too.
-const notFound = "not found"
 
 func configurationOf(servers []Server) raft.Configuration {
 	var configuration raft.Configuration

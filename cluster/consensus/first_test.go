@@ -9,6 +9,7 @@ import (
 
 	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 // termKey is the library's key of the term that a crash or a vote leaves behind.
@@ -30,7 +31,7 @@ func leave(t *testing.T, stable raft.StableStore, term uint64, vote string) {
 func TestHalfBootstrapped(t *testing.T) {
 	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
 		c := newTrio(t, network, Config{})
-		c.stores["n1"] = NewMemoryStores()
+		c.stores["n1"] = storage.NewMemoryStores()
 		leave(t, c.stores["n1"].Stable, 1, "")
 		n := c.start("n1")
 		if err := n.Bootstrap(c.servers("n1")); !errors.Is(err, ErrHalfBootstrapped) || errors.Is(err, ErrBootstrapped) {
@@ -68,7 +69,7 @@ func TestFirstEntryIsTheLibrarys(t *testing.T) {
 		if got.Index != 1 || got.Term != 1 || got.Type != want.Type || !bytes.Equal(got.Data, want.Data) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if since := n2.log.meter.since(); n2.Term() != 1 || since != entrySize(&got) {
+		if since := n2.log.meter.since(); n2.Term() != 1 || since != storage.EntrySize(&got) {
 			t.Errorf("term %d, %d bytes of log", n2.Term(), since)
 		}
 		c.must(&session.Genesis{ClusterID: "c", RealmID: "r", AdminID: "a", ServiceID: "s"})
@@ -81,7 +82,7 @@ func TestFirstAfterVote(t *testing.T) {
 	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
 		c := newTrio(t, network, Config{})
 		for _, id := range []string{"n1", "n2", "n3"} {
-			c.addrs[id], c.stores[id] = id+":7000", NewMemoryStores()
+			c.addrs[id], c.stores[id] = id+":7000", storage.NewMemoryStores()
 		}
 		c.cfg.First = c.servers("n1", "n2", "n3")
 		leave(t, c.stores["n1"].Stable, 5, "n2:7000")
@@ -135,7 +136,7 @@ func TestFirstIsIgnored(t *testing.T) {
 	})
 }
 
-func lastIndex(t *testing.T, s *Stores) uint64 {
+func lastIndex(t *testing.T, s *storage.Stores) uint64 {
 	t.Helper()
 	last, err := s.Log.LastIndex()
 	if err != nil {
@@ -152,7 +153,7 @@ func TestFirstRefuses(t *testing.T) {
 		"twice":             {{ID: "n1", Addr: "n1:7000", Voter: true}, {ID: "n1", Addr: "n2:7000", Voter: true}},
 		"no address":        {{ID: "n1", Voter: true}},
 	} {
-		stores := NewMemoryStores()
+		stores := storage.NewMemoryStores()
 		if n, err := Open(Config{NodeID: "n1", Stores: stores, Layer: listen(t), First: first}); err == nil {
 			t.Errorf("%s: opened", name)
 			closeNode(t, n)
@@ -173,7 +174,7 @@ func TestFirstOnDisk(t *testing.T) {
 			dir := t.TempDir()
 			if left.term > 0 {
 				d := reopen(t, dir)
-				leave(t, d.stable, left.term, left.vote)
+				leave(t, d.Stable, left.term, left.vote)
 				if err := d.Close(); err != nil {
 					t.Fatal(err)
 				}
@@ -203,9 +204,9 @@ func TestFirstOnDisk(t *testing.T) {
 
 // TestFirstCutShort: the second of the two writes fails; the next start completes them.
 func TestFirstCutShort(t *testing.T) {
-	stores := NewMemoryStores()
+	stores := storage.NewMemoryStores()
 	first := []Server{{ID: "n1", Addr: "n1:7000", Voter: true}}
-	cut := &Stores{Log: noLog{stores.Log}, Stable: stores.Stable, Snapshots: stores.Snapshots}
+	cut := &storage.Stores{Log: noLog{stores.Log}, Stable: stores.Stable, Snapshots: stores.Snapshots}
 	if n, err := Open(Config{NodeID: "n1", Stores: cut, Layer: listen(t), First: first}); err == nil {
 		t.Error("opened without a log")
 		closeNode(t, n)

@@ -112,14 +112,14 @@ func kindsIn(t *testing.T, dir string) []session.Kind {
 			t.Error(err)
 		}
 	}()
-	last, err := d.log.LastIndex()
+	last, err := d.Log.LastIndex()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var kinds []session.Kind
 	for i := uint64(1); i <= last; i++ {
 		var log raft.Log
-		if err := d.log.GetLog(i, &log); err != nil {
+		if err := d.Log.GetLog(i, &log); err != nil {
 			t.Fatal(err)
 		}
 		if log.Type != raft.LogCommand {
@@ -164,7 +164,7 @@ func freeze(t *testing.T, version int) {
 	n := alone(t, dir, Config{})
 	entries := frozenEntries(t, version)
 	for i, entry := range entries {
-		if _, _, err := n.Propose(t.Context(), entry).Wait(t.Context()); err != nil {
+		if _, err := n.Propose(t.Context(), entry).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		switch i {

@@ -7,36 +7,46 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
+	"cloakroom/cluster/histogram"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
+	"cloakroom/cluster/watermark"
 )
 
 // fsm is the state machine as the library sees it. The library calls it from one goroutine, but for Persist of a
-// snapshot, which runs beside Apply.
+// snapshot, which runs beside Apply and reads under the lock, a little at a time.
 type fsm struct {
 	mu      sync.RWMutex
 	machine *session.Machine // guarded by mu
 
-	applied atomic.Uint64 // stored after the data is visible
-	clock   atomic.Int64  // the machine's, stored before the data is visible
-	waiters waiters
+	applied watermark.Mark        // raised after the data is visible
+	version uint8                 // the newest of commands that is carried out
+	clock   atomic.Int64          // the machine's, stored before the data is visible
+	slabs   atomic.Int64          // bytes that the machine's slabs hold
 	failure atomic.Pointer[error] // set: nothing is applied, snapshotted or restored any more
 
 	onApplied   func(index, term uint64, reconfigured bool) // the last entry of a batch; must not block
+	onDisk      func(index uint64) error                    // returns when entries up to there are; nil: they are
 	onFatal     func(error)                                 // must not block
-	onInstalled func(*raft.SnapshotMeta) error              // a snapshot from the leader was restored
+	onCommand   func(session.Command, session.Result)       // nil: nobody listens
+	onEnd       func(*session.Session, session.Tombstone)   // nil: nobody listens
+	onReplacing func()                                      // a snapshot from the leader is good, and about to be restored
+	onInstalled func(*raft.SnapshotMeta) error              // it was restored, all of its index or less is visible
 
 	problem   error // why the snapshot of the start could not be restored
 	refusals  int   // snapshots in a row that would have turned the machine back
 	restores  atomic.Uint64
 	snapshots atomic.Uint64
+	took      histogram.Histogram // of apply
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
 
-func newFSM() *fsm { return &fsm{machine: session.New()} }
+func newFSM(version uint8) *fsm { return &fsm{machine: session.New(), version: version} }
 
 func (f *fsm) read(fn func(*session.Machine)) {
 	f.mu.RLock()
@@ -51,22 +61,27 @@ func (f *fsm) mutate(fn func(*session.Machine)) {
 }
 
 func (f *fsm) wait(ctx context.Context, halted <-chan struct{}, index uint64) error {
-	if f.applied.Load() >= index {
-		return nil
+	err := f.applied.Wait(ctx, halted, index)
+	if errors.Is(err, watermark.ErrHalted) {
+		return ErrShutdown
 	}
-	return f.waiters.wait(ctx, halted, index, f.applied.Load)
+	return err
 }
 
 // Apply is called by the library's offline recovery only; a running node uses ApplyBatch.
 func (f *fsm) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
-// ApplyBatch applies command and configuration entries in order and returns []session.Result, nil or an error for
-// each. The lock is taken for one entry at a time, so that readers get in between.
+// ApplyBatch applies command and configuration entries in order and returns Applied, nil or an error for each. The lock is taken for one entry at a time, so that readers get in between.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
+	if err := f.await(logs[len(logs)-1].Index); err != nil {
+		f.failure.CompareAndSwap(nil, &err) // who has failed, or ends, has said so
+	}
 	reconfigured := false
 	for i, log := range logs {
+		begun := time.Now()
 		answers[i] = f.apply(log)
+		f.took.Observe(time.Since(begun))
 		reconfigured = reconfigured || log.Type == raft.LogConfiguration
 	}
 	if last := logs[len(logs)-1]; f.failure.Load() == nil {
@@ -74,6 +89,14 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		f.onApplied(last.Index, last.Term, reconfigured)
 	}
 	return answers
+}
+
+// await returns when the entries up to an index are on this node's disk. A leader's may be on their way there, see ahead.
+func (f *fsm) await(index uint64) error {
+	if f.onDisk == nil {
+		return nil
+	}
+	return f.onDisk(index)
 }
 
 func (f *fsm) apply(log *raft.Log) any {
@@ -85,26 +108,44 @@ func (f *fsm) apply(log *raft.Log) any {
 	}
 	if log.Type != raft.LogCommand {
 		f.mutate(func(m *session.Machine) { m.Advance(log.Index) })
-		f.reach(log.Index)
+		f.applied.Raise(log.Index)
 		return nil
 	}
 	entry, err := session.DecodeEntry(log.Data)
 	if err != nil {
 		return f.fail(fmt.Errorf("decode entry %d: %w", log.Index, err))
 	}
+	if err := f.knows(entry); err != nil {
+		return f.fail(fmt.Errorf("decode entry %d: %w", log.Index, err))
+	}
+	entry.Term = log.Term
 	var results []session.Result
 	f.mutate(func(m *session.Machine) {
+		m.OnEnd(f.onEnd)
 		results = m.Apply(log.Index, entry)
+		if f.onCommand != nil {
+			for i, c := range entry.Commands {
+				f.onCommand(c, results[i])
+			}
+		}
 		f.clock.Store(int64(m.Clock()))
+		f.slabs.Store(m.Slabs())
 	})
-	f.reach(log.Index)
-	return results
+	f.applied.Raise(log.Index)
+	return Applied{Index: log.Index, Term: log.Term, Results: results}
 }
 
-// reach makes an index known whose effect is visible.
-func (f *fsm) reach(index uint64) {
-	f.applied.Store(index)
-	f.waiters.reached(index)
+// knows refuses an entry with a command that is newer than the machine is to know.
+func (f *fsm) knows(entry *session.Entry) error {
+	if f.version >= session.MaxVersion {
+		return nil // it could not have been decoded
+	}
+	for _, c := range entry.Commands {
+		if v := session.VersionOf(c); v > f.version {
+			return fmt.Errorf("command of kind %d, version %d: %w", c.Kind(), v, session.ErrUnknownKind)
+		}
+	}
+	return nil
 }
 
 // fail stops the machine for good and returns the reason.
@@ -120,10 +161,10 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if failure := f.failure.Load(); failure != nil {
 		return nil, *failure
 	}
-	// The write lock: a capture may change how the machine shares its records, though never what it holds.
+	// The write lock: a capture changes what the machine does with the records that it changes, though not what it holds.
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &capture{snapshot: f.machine.Snapshot(), written: &f.snapshots}, nil
+	return &capture{snapshot: f.machine.Snapshot(f.mu.RLocker()), written: &f.snapshots}, nil
 }
 
 // Restore replaces the machine by a snapshot: the newest of this node when it starts, one from the leader when its log
@@ -159,18 +200,25 @@ func (f *fsm) restore(source io.Reader, meta *raft.SnapshotMeta, live bool) erro
 	if err != nil {
 		return fmt.Errorf("read snapshot %s: %w", meta.ID, err)
 	}
+	if v := machine.Version(); v > f.version {
+		return fmt.Errorf("snapshot %s has what version %d brought: %w", meta.ID, v, session.ErrUnknownKind)
+	}
 	index, applied := machine.Applied(), f.applied.Load()
 	switch {
 	case index > meta.Index:
-		return fmt.Errorf("snapshot %s holds entries up to %d, more than its name says: %w", meta.ID, index, ErrDamaged)
+		return fmt.Errorf("snapshot %s holds entries up to %d, more than its name says: %w", meta.ID, index, storage.ErrDamaged)
 	case index < applied:
 		return &backwardError{snapshot: index, applied: applied}
+	}
+	if live {
+		f.onReplacing()
 	}
 	f.mu.Lock()
 	f.machine = machine
 	f.clock.Store(int64(machine.Clock()))
+	f.slabs.Store(machine.Slabs())
 	f.mu.Unlock()
-	f.reach(index)
+	f.applied.Raise(index)
 	f.restores.Add(1)
 	if !live {
 		return nil

@@ -16,10 +16,11 @@ import (
 
 // newTestFSM returns a machine on its own, and what it said when it failed.
 func newTestFSM() (*fsm, *failures) {
-	f := newFSM()
+	f := newFSM(session.MaxVersion)
 	said := &failures{err: map[string]error{}}
 	f.onApplied = func(uint64, uint64, bool) {}
 	f.onFatal = func(err error) { said.note("", err) }
+	f.onReplacing = func() {}
 	f.onInstalled = func(*raft.SnapshotMeta) error { return nil }
 	return f, said
 }
@@ -68,7 +69,7 @@ func TestUnknownEntryStops(t *testing.T) {
 		f, said := newTestFSM()
 		good := encode(t, &session.Tick{})
 		answers := f.ApplyBatch([]*raft.Log{command(1, good), command(2, bad), command(3, good)})
-		if _, ok := answers[0].([]session.Result); !ok {
+		if _, ok := answers[0].(Applied); !ok {
 			t.Errorf("%s: the entry before it: %v", name, answers[0])
 		}
 		for i := 1; i < 3; i++ {
@@ -116,7 +117,7 @@ func TestUnknownKindStopsNode(t *testing.T) {
 	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
 		leader := c.leader()
 		before := leader.Applied()
-		_, _, err := leader.Propose(t.Context(), unknownKind(t)).Wait(t.Context())
+		_, err := leader.Propose(t.Context(), unknownKind(t)).Wait(t.Context())
 		if !errors.Is(err, ErrLeadershipLost) {
 			t.Errorf("the proposal: %v", err)
 		}
@@ -162,7 +163,7 @@ func source(t *testing.T, index uint64) io.ReadCloser {
 	}
 	m.Apply(index, entry)
 	var b bytes.Buffer
-	if err := writeSnapshot(&b, m.Snapshot()); err != nil {
+	if err := writeSnapshot(&b, m.Snapshot(nil)); err != nil {
 		t.Fatal(err)
 	}
 	return &snapshotSource{ReadCloser: io.NopCloser(&b), meta: &raft.SnapshotMeta{ID: "s", Index: index}, live: true}
@@ -171,6 +172,8 @@ func source(t *testing.T, index uint64) io.ReadCloser {
 // TestRestoreBackward: a machine is never turned back, whether the snapshot's name or its content is too old.
 func TestRestoreBackward(t *testing.T) {
 	f, said := newTestFSM()
+	replacing := 0
+	f.onReplacing = func() { replacing++ }
 	tick := encode(t, &session.Tick{})
 	f.ApplyBatch([]*raft.Log{command(10, tick)})
 	if err := f.Restore(source(t, 20)); err != nil || f.applied.Load() != 20 {
@@ -204,6 +207,9 @@ func TestRestoreBackward(t *testing.T) {
 	}
 	if err := said.of(""); !errors.Is(err, ErrBackward) {
 		t.Errorf("the leader insists, and the node says %v", err)
+	}
+	if replacing != 2 {
+		t.Errorf("told of %d restores, two were carried out", replacing)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"cloakroom/cluster/clustertest"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 // testLayer connects a node to the network in memory. Slow, if set, holds up large writes to an address.
@@ -83,10 +84,11 @@ type trio struct {
 	t      *testing.T
 	net    *clustertest.Network
 	slow   *slowLane
-	cfg    Config // settings that all nodes have
+	cfg    Config                       // settings that all nodes have
+	hooks  func(id string, cfg *Config) // may be nil
 	nodes  map[string]*Node
 	addrs  map[string]string
-	stores map[string]*Stores
+	stores map[string]*storage.Stores
 	disks  map[string]*badDisk
 	fatal  *failures
 	serial int
@@ -119,8 +121,15 @@ func (f *failures) note(id string, err error) {
 // inFakeTime runs f with a started and bootstrapped cluster of n1, n2 and n3.
 func inFakeTime(t *testing.T, cfg Config, f func(t *testing.T, c *trio)) {
 	t.Helper()
+	inFakeTimeWith(t, cfg, nil, f)
+}
+
+// inFakeTimeWith is inFakeTime with what is different from node to node.
+func inFakeTimeWith(t *testing.T, cfg Config, hooks func(id string, cfg *Config), f func(t *testing.T, c *trio)) {
+	t.Helper()
 	clustertest.Run(t, 1, func(t *testing.T, network *clustertest.Network) {
 		c := newTrio(t, network, cfg)
+		c.hooks = hooks
 		for _, id := range []string{"n1", "n2", "n3"} {
 			c.start(id)
 		}
@@ -135,7 +144,7 @@ func inFakeTime(t *testing.T, cfg Config, f func(t *testing.T, c *trio)) {
 func newTrio(t *testing.T, network *clustertest.Network, cfg Config) *trio {
 	c := &trio{
 		t: t, net: network, cfg: cfg, slow: &slowLane{delay: map[string]time.Duration{}},
-		nodes: map[string]*Node{}, addrs: map[string]string{}, stores: map[string]*Stores{}, disks: map[string]*badDisk{},
+		nodes: map[string]*Node{}, addrs: map[string]string{}, stores: map[string]*storage.Stores{}, disks: map[string]*badDisk{},
 		fatal: &failures{err: map[string]error{}},
 	}
 	t.Cleanup(func() {
@@ -169,7 +178,7 @@ func (c *trio) open(id string) (*Node, error) {
 		c.addrs[id] = id + ":7000"
 	}
 	if c.stores[id] == nil {
-		c.stores[id] = NewMemoryStores()
+		c.stores[id] = storage.NewMemoryStores()
 	}
 	if c.disks[id] == nil {
 		c.disks[id] = &badDisk{}
@@ -184,6 +193,9 @@ func (c *trio) open(id string) (*Node, error) {
 	cfg.Stores = c.disks[id].before(c.stores[id])
 	cfg.Layer = &testLayer{Listener: l, host: host, addr: nameAddr(c.addrs[id]), slow: c.slow}
 	cfg.OnFatal = func(err error) { c.fatal.note(id, err) }
+	if c.hooks != nil {
+		c.hooks(id, &cfg)
+	}
 	n, err := Open(cfg)
 	if err != nil {
 		return nil, err
@@ -230,14 +242,14 @@ func (c *trio) mustAt(n *Node, cmd session.Command) uint64 {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	index, results, err := n.Propose(ctx, encode(c.t, cmd)).Wait(ctx)
+	applied, err := n.Propose(ctx, encode(c.t, cmd)).Wait(ctx)
 	if err != nil {
 		c.t.Fatalf("propose: %v", err)
 	}
-	if len(results) != 1 || results[0].Err != nil {
-		c.t.Fatalf("results: %+v", results)
+	if len(applied.Results) != 1 || applied.Results[0].Err != nil {
+		c.t.Fatalf("results: %+v", applied.Results)
 	}
-	return index
+	return applied.Index
 }
 
 // role returns a command that makes a role of its own; it takes about size bytes.
@@ -294,8 +306,8 @@ func hasRole(n *Node, name string) (has bool) {
 }
 
 // healthy watches a disk that nothing may be wrong with.
-func healthy(t testing.TB) diskWatch {
-	return diskWatch{limit: DefaultStall, onFail: func(err error) { t.Error(err) }}
+func healthy(t testing.TB) storage.Watch {
+	return storage.Watch{Limit: DefaultStall, OnFail: func(err error) { t.Error(err) }}
 }
 
 // logBuffer is a slog target for tests.
@@ -319,3 +331,13 @@ func (b *logBuffer) String() string {
 func (b *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// The names in a data directory, which never change: what is there must be found.
+const (
+	logFile     = "raft.db"
+	journalFile = "raft-0.journal"
+	snapshotDir = "snapshots"
+	metaFile    = "meta.json"
+	stateFile   = "state.bin"
+	tempSuffix  = ".tmp"
+)

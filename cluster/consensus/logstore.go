@@ -3,10 +3,14 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/histogram"
+	"cloakroom/cluster/storage"
 )
 
 // logStore stands before the store of the log. It counts and times writes, asks for a snapshot when enough has been
@@ -15,23 +19,29 @@ type logStore struct {
 	raft.LogStore
 	meter *meter
 	limit int64 // bytes from one snapshot to the next
-	watch diskWatch
+	watch storage.Watch
+
+	onStored func(term uint64) // may be nil; must not block
+
+	started atomic.Bool // the library runs: who asks for an entry is one of its goroutines
 
 	full chan struct{} // a snapshot is due
 	edge atomic.Pointer[raft.SnapshotMeta]
 
 	writes, entries, bytes atomic.Uint64
-	sum, longest           atomic.Int64 // nanoseconds
+	took                   histogram.Histogram
+	longest                atomic.Int64 // nanoseconds
 }
 
 var _ raft.LogStore = (*logStore)(nil)
 
-func newLogStore(inner raft.LogStore, cfg Config, watch diskWatch) *logStore {
+func newLogStore(inner raft.LogStore, cfg Config, watch storage.Watch) *logStore {
 	return &logStore{
 		LogStore: inner,
 		meter:    newMeter(max(1, cfg.SnapshotBytes/meterSteps), cfg.TrailingBytes),
 		limit:    cfg.SnapshotBytes,
 		watch:    watch,
+		onStored: cfg.OnStored,
 		full:     make(chan struct{}, 1),
 	}
 }
@@ -43,17 +53,23 @@ func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Lo
 // with its own idea of it, so the node ends and looks again when it starts.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	start := time.Now()
-	err := s.watch.must("store log", func() error { return s.LogStore.StoreLogs(logs) })
+	err := s.watch.Must("store log", func() error { return s.LogStore.StoreLogs(logs) })
 	s.count(logs, time.Since(start))
 	if err != nil {
 		return err
 	}
 	s.meter.add(logs)
-	if s.meter.since() >= s.limit {
+	if s.onStored != nil {
+		s.onStored(highestTerm(logs))
+	}
+	if s.meter.since() >= s.limit || s.meter.entries() >= snapshotEntries {
 		s.wantSnapshot()
 	}
 	return nil
 }
+
+// highestTerm returns that of the last: terms never fall from an entry to the next.
+func highestTerm(logs []*raft.Log) uint64 { return logs[len(logs)-1].Term }
 
 // GetLog also knows index and term of the entry that the newest snapshot ends with, though nothing else of it. A
 // follower compares the entry before the ones that it is sent; if its log begins right behind the snapshot and is longer
@@ -62,7 +78,19 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 //
 // The library never sends this entry to others: it asks for the one before first, which is not there. The log that
 // begins with entry 1 is the exception, and the type is one that no member takes.
+//
+// An entry that can't be read ends the node, and the goroutine that asks for it, as in stableStore: the library panics,
+// or would ask for ever.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	err := s.read(index, log)
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && s.started.Load() {
+		s.watch.OnFail(fmt.Errorf("read log: %w", err))
+		runtime.Goexit()
+	}
+	return err
+}
+
+func (s *logStore) read(index uint64, log *raft.Log) error {
 	err := s.LogStore.GetLog(index, log)
 	if edge := s.edge.Load(); errors.Is(err, raft.ErrLogNotFound) && edge != nil && edge.Index == index && index > 1 {
 		*log = raft.Log{Index: index, Term: edge.Term, Type: edgeType}
@@ -86,10 +114,10 @@ func (s *logStore) count(logs []*raft.Log, took time.Duration) {
 	s.entries.Add(uint64(len(logs)))
 	var size int64
 	for _, l := range logs {
-		size += entrySize(l)
+		size += storage.EntrySize(l)
 	}
 	s.bytes.Add(uint64(size))
-	s.sum.Add(int64(took))
+	s.took.Observe(took)
 	for {
 		longest := s.longest.Load()
 		if int64(took) <= longest || s.longest.CompareAndSwap(longest, int64(took)) {
@@ -120,12 +148,15 @@ func (s *logStore) DeleteRange(first, last uint64) error {
 	if err != nil {
 		return err
 	}
+	if highest == 0 {
+		return nil // reconcile has cleared it; the library's store in memory would take the end for 2^64-1
+	}
 	if last >= highest {
 		s.meter.truncate(first)
-		return s.watch.must("clear end of log", func() error { return s.LogStore.DeleteRange(first, last) })
+		return s.watch.Must("clear end of log", func() error { return s.LogStore.DeleteRange(first, last) })
 	}
 	for from := max(first, lowest); from <= last; from += deleteChunk {
-		err := s.watch.try("shorten log", s.watch.limit, func() error {
+		err := s.watch.Try("shorten log", s.watch.Limit, func() error {
 			return s.LogStore.DeleteRange(from, min(last, from+deleteChunk-1))
 		})
 		if err != nil {
@@ -158,12 +189,12 @@ func (s *logStore) scan(snapshots raft.SnapshotStore) error {
 	}
 	for ; next <= last; next++ {
 		var log raft.Log
-		if err := s.GetLog(next, &log); err != nil {
-			return fmt.Errorf("entry %d of %d is missing or unreadable (%w): %w", next, last, err, ErrDamaged)
+		if err := s.read(next, &log); err != nil {
+			return fmt.Errorf("entry %d of %d is missing or unreadable (%w): %w", next, last, err, storage.ErrDamaged)
 		}
 		s.meter.add([]*raft.Log{&log})
 	}
-	if s.meter.since() >= s.limit {
+	if s.meter.since() >= s.limit || s.meter.entries() >= snapshotEntries {
 		s.wantSnapshot()
 	}
 	return nil
@@ -202,8 +233,8 @@ func (s *logStore) reconcile(meta *raft.SnapshotMeta) error {
 		return nil
 	case last >= meta.Index:
 		var log raft.Log
-		if err := s.GetLog(meta.Index, &log); err != nil {
-			return fmt.Errorf("entry %d of %d to %d is missing or unreadable (%w): %w", meta.Index, first, last, err, ErrDamaged)
+		if err := s.read(meta.Index, &log); err != nil {
+			return fmt.Errorf("entry %d of %d to %d is missing or unreadable (%w): %w", meta.Index, first, last, err, storage.ErrDamaged)
 		}
 		if log.Term == meta.Term {
 			return nil

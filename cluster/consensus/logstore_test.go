@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 // TestSnapshotByBytes: snapshots come with the bytes of the log, not with the number of its entries, and what stays
@@ -28,7 +29,7 @@ func TestSnapshotByBytes(t *testing.T) {
 		wrote := 0
 		for n.Stats().Snapshots < 3 {
 			entry := encode(t, c.role(1000), c.role(1000), c.role(1000), c.role(1000))
-			if _, _, err := n.Propose(t.Context(), entry).Wait(t.Context()); err != nil {
+			if _, err := n.Propose(t.Context(), entry).Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if wrote += len(entry); wrote > 5*limit {
@@ -73,6 +74,9 @@ func (d *deletions) DeleteRange(first, last uint64) error {
 	d.ranges = append(d.ranges, [2]uint64{first, last})
 	return d.LogStore.DeleteRange(first, last)
 }
+
+// entryOverhead is what EntrySize counts beside an entry's data.
+const entryOverhead = 64
 
 // TestDeleteRange: the end of a log goes in one step, or a crash would leave a hole; the front in several.
 func TestDeleteRange(t *testing.T) {
@@ -171,5 +175,30 @@ func TestMeter(t *testing.T) {
 	fill(101, 105)
 	if len(m.marks) > 60 || m.since() != 5*one {
 		t.Errorf("%d marks, %d bytes", len(m.marks), m.since())
+	}
+}
+
+// TestShortenEmptyLog: the library shortens the front of a log that an installed snapshot has cleared. The log goes on.
+func TestShortenEmptyLog(t *testing.T) {
+	s := newLogStore(storage.NewMemoryStores().Log, Config{}.withDefaults(), healthy(t))
+	store := func(index uint64) {
+		if err := s.StoreLog(&raft.Log{Index: index, Term: 1, Type: raft.LogCommand}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for index := range uint64(5) {
+		store(1 + index)
+	}
+	for _, r := range [][2]uint64{{1, 5}, {0, 1}} {
+		if err := s.DeleteRange(r[0], r[1]); err != nil {
+			t.Fatal(err)
+		}
+		if last, err := s.LastIndex(); err != nil || last != 0 {
+			t.Errorf("the empty log ends with %d, %v", last, err)
+		}
+	}
+	store(100)
+	if last, err := s.LastIndex(); err != nil || last != 100 {
+		t.Errorf("the log ends with %d, %v", last, err)
 	}
 }

@@ -17,7 +17,7 @@ var ErrNotVoter = &session.Error{Code: "not-a-voter", Message: "this member has 
 
 // HasState reports whether this node has ever been part of a cluster: it has a log, a snapshot or a term.
 func (n *Node) HasState() bool {
-	has, err := raft.HasExistingState(n.log, n.disk.stable, n.snapshots)
+	has, err := raft.HasExistingState(n.log, n.disk.Stable, n.snapshots)
 	return has || err != nil // what can't be read must not be taken for empty
 }
 

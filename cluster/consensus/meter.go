@@ -5,14 +5,11 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
-const (
-	meterSteps    = 256 // marks from one snapshot to the next: the meter is that exact
-	entryOverhead = 64  // bytes that an entry takes in the log beside its data, about
-)
-
-func entrySize(log *raft.Log) int64 { return int64(len(log.Data)) + entryOverhead }
+const meterSteps = 256 // marks from one snapshot to the next: the meter is that exact
 
 // meter knows how many bytes of log lie behind the last snapshot, and which index lies so many bytes back. It keeps
 // marks, not the size of every entry.
@@ -40,7 +37,7 @@ func (m *meter) add(logs []*raft.Log) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range logs {
-		m.total += entrySize(l)
+		m.total += storage.EntrySize(l)
 		m.last = l.Index
 		if len(m.marks) == 0 || m.total-m.marks[len(m.marks)-1].total >= m.step {
 			m.marks = append(m.marks, mark{m.last, m.total})
@@ -83,6 +80,13 @@ func (m *meter) since() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.total - m.base
+}
+
+// entries returns how many entries lie beyond the last snapshot.
+func (m *meter) entries() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last - min(m.last, m.taken)
 }
 
 // snapshotIndex returns the index of the last snapshot.

@@ -1,6 +1,6 @@
-// Package consensus owns one member of the replicated log: hashicorp/raft with its log, votes and snapshots on disk,
-// its transport, and the state machine that the log is applied to. It does not own what the entries mean (session),
-// who should be a member (roster), how commands get to the leader (propose), or how fresh a read is (lookup).
+// Package consensus owns one member of the replicated log: hashicorp/raft, its transport, and the state machine that the
+// log is applied to. It does not own how log, votes and snapshots lie on the disk (storage), what the entries mean
+// (session), who should be a member (roster), how commands get to the leader (propose), or how fresh a read is (lookup).
 //
 // # Indexes
 //
@@ -14,6 +14,12 @@
 // that needs all members takes one round trip, a leader whose machine has applied entry i of its own term T sends each
 // follower an empty append request for (i, T) that carries i as the commit index. See nudge.go.
 //
+// # Writes
+//
+// Before each store on the disk stands one of this package, which knows what a write means for a member: logstore.go,
+// stablestore.go, snapshotstore.go. A leader sends commands to its followers while it writes them itself; nobody hears
+// that one is committed, and no machine applies it, before the leader's own write is done (ahead.go).
+//
 // # Addresses
 //
 // The log's configuration holds the address of each member as it was last added. A member that comes back under
@@ -25,10 +31,10 @@
 // leader that can't write must not stay leader. Starting it again on the same data is right in every case; where it
 // can't succeed, Open says so.
 //
-// A write of entries, term or vote, and clearing the end of the log, ends the node when it fails (ErrDiskFull, if that is
-// why) and when it takes longer than Config.Stall (ErrStalled). A snapshot that fails, of the node's own or the leader's,
-// and entries that can't be removed from the front of the log are tried again; only when they stall they end the node.
-// What is on disk can be read after each of these.
+// A write of entries, term or vote, and clearing the end of the log, ends the node when it fails (storage.ErrDiskFull, if
+// that is why) and when it takes longer than Config.Stall (storage.ErrStalled). A snapshot that fails, of the node's own
+// or the leader's, and entries that can't be removed from the front of the log are tried again; only when they stall they
+// end the node. What is on disk can be read after each of these.
 package consensus
 
 import (
@@ -41,7 +47,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"cloakroom/cluster/histogram"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 // Node is one member. Its methods may be called at any time from any goroutine.
@@ -50,11 +58,13 @@ type Node struct {
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
 	layer     *layer
-	disk      *disk
+	disk      *storage.Disk
 	log       *logStore
+	ahead     *ahead // before log
 	snapshots *snapshotStore
 	fsm       *fsm
 	nudger    *nudger
+	calm      *calmTransport
 	logger    *logAdapter
 
 	ready     chan struct{} // closed when raft is set: callbacks come before
@@ -63,6 +73,7 @@ type Node struct {
 	proposals gate
 	group     sync.WaitGroup
 	elections atomic.Uint64
+	committed histogram.Histogram // proposals
 	changed   broadcast
 	failOnce  sync.Once
 	haltOnce  sync.Once
@@ -110,26 +121,34 @@ func closeLayer(l raft.StreamLayer) error {
 }
 
 func (n *Node) open() error {
-	disk, err := openStores(n.cfg, n.logger)
+	disk, err := n.cfg.openDisk(n.logger)
 	if err != nil {
 		return err
 	}
 	n.disk = disk
-	watch := diskWatch{limit: n.cfg.Stall, onFail: n.fail}
+	watch := storage.Watch{Limit: n.cfg.Stall, OnFail: n.fail, OnSlow: (&storage.LateWrites{Logger: n.cfg.Logger}).Note}
 	conf := n.cfg.library(n.logger)
 	// Before the log is scanned, which counts the entry, and on the stores themselves: a failure ends Open.
-	if err := writeFirst(conf, disk, n.cfg.First); err != nil {
-		return diskError("write first configuration", err)
+	written, err := writeFirst(conf, &disk.Stores, n.cfg.First)
+	if err != nil {
+		return storage.Failed("write first configuration", err)
 	}
-	n.snapshots = newSnapshotStore(disk.snapshots, watch, n.halted)
-	n.log = newLogStore(disk.log, n.cfg, watch)
+	if written && n.cfg.OnStored != nil {
+		n.cfg.OnStored(firstTerm)
+	}
+	n.snapshots = newSnapshotStore(disk.Snapshots, watch, n.halted)
+	n.log = newLogStore(disk.Log, n.cfg, watch)
 	if err := n.log.scan(n.snapshots); err != nil {
 		return err
 	}
 	n.snapshots.onTaken = n.log.meter.covered
-	n.fsm = newFSM()
+	n.ahead = newAhead(n.log)
+	n.fsm = newFSM(n.cfg.Version)
+	n.fsm.onDisk = func(index uint64) error { return n.ahead.wait(n.halted, index) }
 	n.fsm.onApplied = n.onApplied
+	n.fsm.onCommand, n.fsm.onEnd = n.cfg.OnCommand, n.cfg.OnEnd
 	n.fsm.onFatal = n.fail
+	n.fsm.onReplacing = n.onReplacing
 	n.fsm.onInstalled = n.onInstalled
 
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -141,8 +160,9 @@ func (n *Node) open() error {
 		Timeout:               transportTimeout,
 	})
 	n.transport.TimeoutScale = timeoutScale
-	stable := &stableStore{StableStore: disk.stable, watch: watch}
-	r, err := raft.NewRaft(conf, n.fsm, n.log, stable, n.snapshots, n.transport)
+	stable := &stableStore{StableStore: disk.Stable, watch: watch}
+	n.calm = newCalmTransport(&cappedTransport{n.transport, n.ahead}, n)
+	r, err := raft.NewRaft(conf, n.fsm, n.ahead, stable, n.snapshots, n.calm)
 	if err != nil {
 		// The library only logs what is wrong with a snapshot.
 		if problem := cmp.Or(n.snapshots.problem, n.fsm.problem); problem != nil {
@@ -151,6 +171,7 @@ func (n *Node) open() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	n.log.started.Store(true)
 	r.RegisterObserver(n.observer())
 	n.nudger = newNudger(n.transport, n.cfg.NodeID, n)
 	close(n.ready)
@@ -188,12 +209,17 @@ func (n *Node) Close() error {
 		n.halt()
 		n.stop()
 		err := n.stopped.Error()
+		n.ahead.close()
 		n.nudger.wait()
 		n.group.Wait()
 		n.closeErr = errors.Join(err, n.disk.Close())
 	})
 	return n.closeErr
 }
+
+// Settled reports, after Close, whether all of the log is in the database. If not, some of it is in the journal still, which
+// the next start moves, but not that of a program from before there was a journal.
+func (n *Node) Settled() bool { return n.disk.Settled() }
 
 // stop begins the end of the library and takes the node off the network; it does not wait. The connections are closed
 // too: requests to members that don't answer would hold up the end, and a leader whose disk stalls would go on with
@@ -242,6 +268,9 @@ func (n *Node) Applied() uint64 { return n.fsm.applied.Load() }
 // Clock returns the machine's clock: the latest stamp whose entry is visible to Read, or about to be. It takes no lock.
 func (n *Node) Clock() session.Time { return session.Time(n.fsm.clock.Load()) }
 
+// Slabs returns how many bytes the machine holds that the collector does not know of. It takes no lock.
+func (n *Node) Slabs() int64 { return n.fsm.slabs.Load() }
+
 // WaitApplied returns when Applied has reached index. The error is the context's, or ErrShutdown.
 func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	return n.fsm.wait(ctx, n.halted, index)
@@ -252,7 +281,7 @@ func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
 
 // CommitIndex returns the highest index that this node knows to be committed. It may be an entry that never reaches
 // the machine, see the package documentation.
-func (n *Node) CommitIndex() uint64 { return n.raft.CommitIndex() }
+func (n *Node) CommitIndex() uint64 { return n.ahead.written(n.raft.CommitIndex()) }
 
 // IsLeader reports whether this node takes itself for the leader. Another node may know better.
 func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
@@ -281,12 +310,25 @@ func (n *Node) leads(term uint64) bool {
 
 // onApplied is told by the machine's goroutine of the last entry of each batch.
 func (n *Node) onApplied(index, term uint64, reconfigured bool) {
+	if n.cfg.OnApplied != nil {
+		n.cfg.OnApplied(index, term)
+	}
 	<-n.ready
 	n.nudger.applied(index, term, reconfigured)
 }
 
+// onReplacing is told by the machine's goroutine that a snapshot of the leader's is about to take its place.
+func (n *Node) onReplacing() {
+	if n.cfg.OnRestoring != nil {
+		n.cfg.OnRestoring()
+	}
+}
+
 // onInstalled is told by the machine's goroutine that it was restored from a snapshot of the leader's.
 func (n *Node) onInstalled(meta *raft.SnapshotMeta) error {
+	if n.cfg.OnRestored != nil {
+		n.cfg.OnRestored(n.Applied())
+	}
 	if err := n.log.reconcile(meta); err != nil {
 		return err
 	}
@@ -305,6 +347,7 @@ func (n *Node) observer() *raft.Observer {
 			}
 			n.changed.notify()
 		case raft.RaftState:
+			n.ahead.enter(data)
 			n.changed.notify()
 		}
 		return false

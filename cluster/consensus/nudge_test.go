@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/clustertest"
 )
 
 // TestNudgeLatency: followers apply an entry about one trip after the leader, though CommitTimeout is far away.
@@ -45,14 +47,14 @@ func TestNudgeOvertakes(t *testing.T) {
 		c.slow.set(c.addrs[slow], late)
 		for range 20 {
 			start := time.Now()
-			index, _, err := leader.Propose(t.Context(), c.bigEntry()).Wait(t.Context())
+			applied, err := leader.Propose(t.Context(), c.bigEntry()).Wait(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if took := time.Since(start); took >= late {
 				t.Fatalf("the leader took %v: it waited for the slow follower", took)
 			}
-			c.waitAll(index)
+			c.waitAll(applied.Index)
 			if took := time.Since(start); took < late || took > 10*late {
 				t.Fatalf("the slow follower took %v", took)
 			}
@@ -125,7 +127,7 @@ func (o *fixedOffice) members() []raft.Server {
 
 func withNudger(t *testing.T, answer func(int) (bool, error), f func(n *nudger, r *recorder, o *fixedOffice)) {
 	t.Helper()
-	synctest.Test(t, func(*testing.T) {
+	clustertest.Bubble(t, func(*testing.T) {
 		closed := make(chan struct{})
 		r := &recorder{answer: answer}
 		o := &fixedOffice{term: 7}

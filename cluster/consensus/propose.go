@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -10,11 +11,17 @@ import (
 
 // Future is the outcome of a proposal, which may be still to come.
 type Future interface {
-	// Wait returns the index of the entry and the result of each of its commands once this node's machine has
-	// applied it. Its errors are ErrLeadershipLost (outcome unknown), those that say that the entry is surely not in
-	// the log (ErrNotLeader, ErrShutdown, ErrBusy, ErrEntryTooLarge), and the context's: then the outcome is still to
-	// come, and Wait may be called again.
-	Wait(ctx context.Context) (index uint64, results []session.Result, err error)
+	// Wait returns what became of the entry once this node's machine has applied it. Its errors are ErrLeadershipLost
+	// (outcome unknown), those that say that the entry is surely not in the log (ErrNotLeader, ErrShutdown, ErrBusy,
+	// ErrEntryTooLarge), and the context's: then the outcome is still to come, and Wait may be called again.
+	Wait(ctx context.Context) (Applied, error)
+}
+
+// Applied is an entry that this node's machine has applied.
+type Applied struct {
+	Index   uint64
+	Term    uint64           // of the entry: the node may be in a later one by now
+	Results []session.Result // of each of its commands
 }
 
 // Propose hands an encoded entry to the log; it does not block. The bytes belong to the log from now on. A context
@@ -34,12 +41,15 @@ func (n *Node) Propose(ctx context.Context, entry []byte) Future {
 		return refused{ErrNotLeader}
 	}
 	p := &proposal{done: make(chan struct{}), halted: n.halted}
+	begun := time.Now()
 	future := n.raft.Apply(entry, 0)
 	// Not in the node's group: when the library ends it may forget an entry that it has not looked at, and never
 	// resolve it. Close lets the gate run empty first, and Wait gives up when the node has halted.
 	go func() {
 		defer n.proposals.leave()
-		p.resolve(future)
+		if p.resolve(future); p.err == nil {
+			n.committed.Observe(time.Since(begun))
+		}
 	}()
 	return p
 }
@@ -47,30 +57,29 @@ func (n *Node) Propose(ctx context.Context, entry []byte) Future {
 // refused is a proposal that never got to the library.
 type refused struct{ err error }
 
-func (r refused) Wait(context.Context) (uint64, []session.Result, error) { return 0, nil, r.err }
+func (r refused) Wait(context.Context) (Applied, error) { return Applied{}, r.err }
 
 type proposal struct {
 	done   chan struct{} // closed when the fields below are set
 	halted <-chan struct{}
 
-	index   uint64
-	results []session.Result
+	applied Applied
 	err     error
 }
 
-func (p *proposal) Wait(ctx context.Context) (uint64, []session.Result, error) {
+func (p *proposal) Wait(ctx context.Context) (Applied, error) {
 	select {
 	case <-p.done:
-		return p.index, p.results, p.err
+		return p.applied, p.err
 	default:
 	}
 	select {
 	case <-p.done:
-		return p.index, p.results, p.err
+		return p.applied, p.err
 	case <-p.halted:
-		return 0, nil, ErrLeadershipLost
+		return Applied{}, ErrLeadershipLost
 	case <-ctx.Done():
-		return 0, nil, ctx.Err()
+		return Applied{}, ctx.Err()
 	}
 }
 
@@ -82,12 +91,12 @@ func (p *proposal) resolve(future raft.ApplyFuture) {
 		return
 	}
 	switch response := future.Response().(type) {
-	case []session.Result:
-		p.index, p.results = future.Index(), response
+	case Applied:
+		p.applied = response
 	case error:
 		// Committed, but this node's machine has stopped before it. Other nodes may have applied it.
 		p.err = ErrLeadershipLost
 	default:
-		panic("BUG: the machine answered neither results nor an error")
+		panic("BUG: the machine answered neither what it applied nor an error")
 	}
 }

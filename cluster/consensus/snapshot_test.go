@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"testing"
 
-	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/zstd"
 
+	"cloakroom/cluster/keyring/keytest"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 )
 
 func testMachine(t *testing.T, roles int) *session.Machine {
@@ -29,7 +29,7 @@ func testMachine(t *testing.T, roles int) *session.Machine {
 func written(t *testing.T, m *session.Machine) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := writeSnapshot(&b, m.Snapshot()); err != nil {
+	if err := writeSnapshot(&b, m.Snapshot(nil)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -98,42 +98,29 @@ func TestSnapshotWindow(t *testing.T) {
 	}
 }
 
-func TestMemorySnapshots(t *testing.T) {
-	s := &memorySnapshots{}
-	write := func(index, term uint64, text string, end func(raft.SnapshotSink) error) string {
-		sink, err := s.Create(1, index, term, raft.Configuration{}, 1, nil)
+// TestSealedSnapshotDamage: what restores a machine says so when the stream is damaged.
+func TestSealedSnapshotDamage(t *testing.T) {
+	keys := keytest.Keys(t, 1)
+	binding := []byte("what it belongs to")
+	var b bytes.Buffer
+	w, err := storage.SealStream(&b, keys[0], binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(writeSnapshot(w, testMachine(t, 2000).Snapshot(nil)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	good := b.Bytes()
+	const begin = 26 // bytes before the first that is encrypted
+	for _, at := range []int{begin, len(good) / 2, len(good) - 1} {
+		changed := bytes.Clone(good)
+		changed[at] ^= 1
+		r, err := storage.OpenStream(bytes.NewReader(changed), keytest.Ring(t, keys...), binding)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(sink, text); err != nil {
-			t.Fatal(err)
+		if _, err := readSnapshot(r); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("byte %d: %v", at, err)
 		}
-		if err := end(sink); err != nil {
-			t.Fatal(err)
-		}
-		return sink.ID()
-	}
-	closed := func(k raft.SnapshotSink) error { return errors.Join(k.Close(), k.Close()) }
-	write(1, 1, "cancelled", raft.SnapshotSink.Cancel)
-	write(2, 1, "unfinished", func(raft.SnapshotSink) error { return nil })
-	if list, err := s.List(); err != nil || len(list) != 0 {
-		t.Fatalf("%v, %v", list, err)
-	}
-	write(10, 2, "ten", closed)
-	write(30, 3, "thirty", closed)
-	old := write(20, 2, "twenty", closed) // from a leader that is behind
-	list, err := s.List()
-	if err != nil || len(list) != 2 || list[0].Index != 30 || list[1].Index != 20 || list[0].Size != 6 {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	meta, r, err := s.Open(old)
-	if err != nil || meta.Index != 20 {
-		t.Fatalf("%+v, %v", meta, err)
-	}
-	if b, err := io.ReadAll(r); err != nil || string(b) != "twenty" {
-		t.Errorf("%q, %v", b, err)
-	}
-	if _, _, err := s.Open("1-10-3"); err == nil {
-		t.Error("opened what is gone")
 	}
 }

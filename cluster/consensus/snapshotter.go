@@ -10,15 +10,18 @@ import (
 )
 
 // Snapshot takes a snapshot of the applied state now and shortens the log. Nodes take one by themselves after
-// Config.SnapshotBytes of log; ticks alone come to that in months.
-func (n *Node) Snapshot(ctx context.Context) error {
+// Config.SnapshotBytes of log, or snapshotEntries.
+func (n *Node) Snapshot(ctx context.Context) error { return n.inGate(ctx, n.snapshot) }
+
+// inGate runs something that the library has a part in. It returns without it when the node has failed or ctx is done.
+func (n *Node) inGate(ctx context.Context, run func() error) error {
 	if err := n.proposals.enter(); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() { // as in Propose: the library answers, or the gate gives up
 		defer n.proposals.leave()
-		done <- n.snapshot()
+		done <- run()
 	}()
 	select {
 	case err := <-done:

@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
 // The library's keys.
@@ -21,7 +23,7 @@ var (
 // is not on disk: the answers that the library has prepared until then, and that those calls send, refuse.
 type stableStore struct {
 	raft.StableStore
-	watch diskWatch
+	watch storage.Watch
 }
 
 var _ raft.StableStore = (*stableStore)(nil)
@@ -41,7 +43,7 @@ func (s *stableStore) Set(key, value []byte) error {
 func (s *stableStore) SetUint64(key []byte, value uint64) error {
 	stored, err := s.GetUint64(key)
 	switch {
-	case err != nil && err.Error() != notFound:
+	case err != nil && !storage.NotFound(err):
 		s.write("read term", func() error { return err })
 	case stored == value:
 		return nil
@@ -61,7 +63,7 @@ func (s *stableStore) forgetCandidate() {
 }
 
 func (s *stableStore) write(what string, write func() error) {
-	if s.watch.must(what, write) != nil {
+	if s.watch.Must(what, write) != nil {
 		runtime.Goexit()
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"cloakroom/cluster/storage"
 )
 
 // guarded returns a store of term and vote on a disk that may be bad, and what the node was ended for.
 func guarded(inner raft.StableStore, disk *badDisk) (*stableStore, *failures) {
 	said := &failures{err: map[string]error{}}
-	watch := diskWatch{limit: DefaultStall, onFail: func(err error) { said.note("", err) }}
+	watch := storage.Watch{Limit: DefaultStall, OnFail: func(err error) { said.note("", err) }}
 	return &stableStore{StableStore: badStable{inner, disk}, watch: watch}, said
 }
 
@@ -39,7 +41,7 @@ func TestHalfVote(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			return d.stable
+			return d.Stable
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +53,7 @@ func TestHalfVote(t *testing.T) {
 				}
 				disk.breaks(diskFault{err: full, after: written}, stablePart)
 				done := vote(s, 7, "new:1")
-				if done != (written == 3) || done == errors.Is(said.of(""), ErrDiskFull) {
+				if done != (written == 3) || done == errors.Is(said.of(""), storage.ErrDiskFull) {
 					t.Errorf("after %d writes: stored %v, the node says %v", written, done, said.of(""))
 				}
 				term, err := inner.GetUint64(keyVoteTerm)
@@ -59,7 +61,7 @@ func TestHalfVote(t *testing.T) {
 					t.Fatal(err)
 				}
 				candidate, err := inner.Get(keyVoteCandidate)
-				if err != nil && err.Error() != notFound {
+				if err != nil && !storage.NotFound(err) {
 					t.Fatal(err)
 				}
 				switch given := string(candidate); {

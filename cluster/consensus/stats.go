@@ -1,6 +1,11 @@
 package consensus
 
-import "time"
+import (
+	"time"
+
+	"cloakroom/cluster/histogram"
+	"cloakroom/cluster/storage"
+)
 
 // Stats is what a node counts and knows about itself. Counters begin at its start.
 type Stats struct {
@@ -16,13 +21,17 @@ type Stats struct {
 	// LastContact is how long ago this node heard from a leader: 0 on the leader itself, -1 if it never did.
 	LastContact time.Duration
 
-	Elections uint64 // leaders that this node has seen come
-	Snapshots uint64 // taken of its own state
-	Restores  uint64 // of its machine from a snapshot, that of its start included
-	Pending   int    // proposals and changes whose outcome is to come
+	Elections  uint64 // leaders that this node has seen come
+	Snapshots  uint64 // taken of its own state
+	Restores   uint64 // of its machine from a snapshot, that of its start included
+	Heartbeats uint64 // sent: those that nothing else has made needless
+	Pending    int    // proposals and changes whose outcome is to come
 
 	Store  StoreStats
+	Commit histogram.Counts // of proposals as leader, until this node's machine has applied them
+	Apply  histogram.Counts // of entries to this node's machine, without what they waited for the disk
 	Nudges NudgeStats
+	AtRest storage.AtRestStats
 }
 
 // StoreStats counts writes to the log; each ends with the entries on the disk.
@@ -30,7 +39,7 @@ type StoreStats struct {
 	Writes  uint64
 	Entries uint64
 	Bytes   uint64
-	Sum     time.Duration
+	Took    histogram.Counts
 	Longest time.Duration
 }
 
@@ -58,15 +67,19 @@ func (n *Node) Stats() Stats {
 		Elections:     n.elections.Load(),
 		Snapshots:     n.fsm.snapshots.Load(),
 		Restores:      n.fsm.restores.Load(),
+		Heartbeats:    n.calm.sent.Load(),
 		Pending:       n.proposals.pending(),
 		Store: StoreStats{
 			Writes:  n.log.writes.Load(),
 			Entries: n.log.entries.Load(),
 			Bytes:   n.log.bytes.Load(),
-			Sum:     time.Duration(n.log.sum.Load()),
+			Took:    n.log.took.Counts(),
 			Longest: time.Duration(n.log.longest.Load()),
 		},
+		Commit: n.committed.Counts(),
+		Apply:  n.fsm.took.Counts(),
 		Nudges: NudgeStats{Sent: n.nudger.sent.Load(), Repeated: n.nudger.repeated.Load(), Failed: n.nudger.failed.Load()},
+		AtRest: n.disk.AtRest(),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/storage"
 )
 
 // forgetfulLog once does not find an entry that it is told to forget.
@@ -32,7 +33,7 @@ func TestRefusalIsNoWedge(t *testing.T) {
 		c := newTrio(t, network, Config{TrailingLogs: 1})
 		forgetful := map[string]*forgetfulLog{}
 		for _, id := range []string{"n1", "n2", "n3"} {
-			c.stores[id] = NewMemoryStores()
+			c.stores[id] = storage.NewMemoryStores()
 			forgetful[id] = &forgetfulLog{LogStore: c.stores[id].Log}
 			c.stores[id].Log = forgetful[id]
 			c.start(id)
@@ -64,7 +65,7 @@ func TestRefusalIsNoWedge(t *testing.T) {
 			stop := c.keepBusy(leader)
 			time.Sleep(time.Second)
 			stop()
-			if _, _, err := future.Wait(t.Context()); err != nil {
+			if _, err := future.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if s := follower.Stats(); s.Restores != uint64(round+1) {

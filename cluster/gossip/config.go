@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
-	"syscall"
 
 	"github.com/hashicorp/memberlist"
+
+	"cloakroom/cluster/seed"
+	"cloakroom/cluster/wire"
 )
 
 // ErrNoAdvertise says that others can't be told where this node is.
@@ -22,60 +22,50 @@ var ErrNoAdvertise = errors.New("gossip listens on all addresses: say which one 
 // authentication: that is the key's task.
 const label = "cloakroom/gossip/1"
 
-// Key encrypts and authenticates gossip by AES-256-GCM. A plain [32]byte may be assigned to it.
-type Key [32]byte
-
-// Format prints <secret>, whatever the verb.
-func (Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "<secret>") }
-
-// LogValue prints <secret>.
-func (Key) LogValue() slog.Value { return slog.StringValue("<secret>") }
-
-// MarshalText prints <secret>, for encoders that look into structures.
-func (Key) MarshalText() ([]byte, error) { return []byte("<secret>"), nil }
-
-// Config is what a node's gossip needs. NodeID, Bind (or Transport), Key and Logger are required.
+// Config is what a node's gossip needs. NodeID, Bind (or Transport), Keys and Logger are required.
 type Config struct {
-	NodeID    string // must be Meta.ID
-	Bind      string // host:port for UDP and TCP; port 0 takes a free one
-	Advertise string // host:port that others use; without it Bind, which must then be a single address. A port of 0 stands for Bind's
-	Key       Key
+	NodeID    string        // must be Meta.ID
+	Bind      string        // host:port for UDP and TCP; port 0 takes a free one
+	Advertise string        // host:port that others use; without it Bind, which must then be a single address. A port of 0 stands for Bind's
+	Keys      *wire.KeyRing // encrypt and authenticate all gossip; they may be replaced while it runs
 	Meta      Meta
-	Seeds     []string // host:port of nodes to look for; names may stand for several addresses. May hold this node's own
+	Seeds     []string // where to look for nodes, as seed.Parse takes it. May mean this node itself
 	Logger    *slog.Logger
+	News      News // travels with the gossip; nil: none
 
-	// Transport replaces UDP and TCP; Bind is then not used. If it is a Resolver, it also resolves all names.
+	// Transport replaces UDP and TCP; Bind is then not used. If it is a seed.Resolver, it also resolves all names.
 	Transport memberlist.NodeAwareTransport
 }
-
-// Resolver finds the addresses of a host name, as *net.Resolver does.
-type Resolver interface {
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
-}
-
-var _ Resolver = (*net.Resolver)(nil)
 
 func (c Config) validate() error {
 	switch {
 	case c.NodeID == "" || c.NodeID != c.Meta.ID:
 		return fmt.Errorf("node id %q and the metadata's id %q must be the same", c.NodeID, c.Meta.ID)
-	case c.Key == Key{}:
-		return errors.New("no gossip key")
+	case c.Keys == nil:
+		return errors.New("no gossip keys")
 	case c.Logger == nil:
 		return errors.New("no logger")
 	case len(c.Seeds) > maxSeeds:
 		return fmt.Errorf("%d seeds: at most %d", len(c.Seeds), maxSeeds)
 	}
-	for _, s := range c.Seeds {
-		if _, _, err := splitAddr(s); err != nil {
-			return fmt.Errorf("seed %q: %w", s, err)
-		}
-	}
-	return nil
+	_, err := c.seeds()
+	return err
 }
 
-func (c Config) resolver() Resolver {
-	if r, ok := c.Transport.(Resolver); ok {
+func (c Config) seeds() ([]seed.Seed, error) {
+	seeds := make([]seed.Seed, 0, len(c.Seeds))
+	for _, text := range c.Seeds {
+		s, err := seed.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		seeds = append(seeds, s)
+	}
+	return seeds, nil
+}
+
+func (c Config) resolver() seed.Resolver {
+	if r, ok := c.Transport.(seed.Resolver); ok {
 		return r
 	}
 	return net.DefaultResolver
@@ -86,7 +76,12 @@ func (c Config) memberlist(ctx context.Context) (*memberlist.Config, error) {
 	m := memberlist.DefaultLANConfig()
 	m.Name = c.NodeID
 	m.Label = label
-	m.SecretKey = c.Key[:]
+	first := c.Keys.First().Derive(wire.PurposeGossip)
+	ring, err := memberlist.NewKeyring(nil, first[:])
+	if err != nil {
+		return nil, fmt.Errorf("make gossip keys: %w", err)
+	}
+	m.Keyring = ring // the others are added by the gate
 	m.GossipVerifyIncoming, m.GossipVerifyOutgoing = true, true
 	m.EnableCompression = false // a packet that unpacks into many is a gift to an attacker, and ours are small
 	m.ProbeInterval, m.ProbeTimeout = probeInterval, probeTimeout
@@ -116,7 +111,7 @@ func (c Config) setBind(ctx context.Context, m *memberlist.Config) error {
 	}
 	bind := netip.IPv4Unspecified()
 	if host != "" {
-		ips, err := lookup(ctx, c.resolver(), host) // memberlist would take a name for "all addresses"
+		ips, err := seed.Lookup(ctx, c.resolver(), host) // memberlist would take a name for "all addresses"
 		if err != nil {
 			return fmt.Errorf("gossip address %q: %w", c.Bind, err)
 		}
@@ -137,7 +132,7 @@ func (c Config) setAdvertise(ctx context.Context, m *memberlist.Config) error {
 	if err != nil {
 		return fmt.Errorf("advertised gossip address %q: %w", c.Advertise, err)
 	}
-	ips, err := lookup(ctx, c.resolver(), host)
+	ips, err := seed.Lookup(ctx, c.resolver(), host)
 	if err != nil {
 		return fmt.Errorf("advertised gossip address %q: %w", c.Advertise, err)
 	}
@@ -153,19 +148,15 @@ func (c Config) listen(m *memberlist.Config) (memberlist.NodeAwareTransport, err
 	if c.Transport != nil {
 		return c.Transport, nil
 	}
-	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{m.BindAddr},
-		BindPort:  m.BindPort,
-		Logger:    m.Logger,
-	})
+	ip, err := netip.ParseAddr(m.BindAddr)
 	if err != nil {
-		// The library has flattened the error; the program must tell a port in use from other trouble.
-		if strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
-			err = syscall.EADDRINUSE
-		}
+		panic("BUG: gossip address was not resolved: " + err.Error())
+	}
+	t, err := listenOn(ip, uint16(m.BindPort))
+	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
-	m.BindPort = t.GetAutoBindPort()
+	m.BindPort = t.port()
 	if m.AdvertisePort == 0 {
 		m.AdvertisePort = m.BindPort
 	}
@@ -182,29 +173,4 @@ func splitAddr(s string) (host string, port uint16, err error) {
 		return "", 0, fmt.Errorf("port: %w", err)
 	}
 	return host, uint16(p), nil
-}
-
-// lookup returns at least one address, IPv4 first: most networks have it.
-func lookup(ctx context.Context, r Resolver, host string) ([]netip.Addr, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{ip.Unmap()}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
-	defer cancel()
-	found, err := r.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	var ips, six []netip.Addr
-	for _, ip := range found {
-		if ip = ip.Unmap(); ip.Is4() {
-			ips = append(ips, ip)
-		} else {
-			six = append(six, ip)
-		}
-	}
-	if ips = append(ips, six...); len(ips) == 0 {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-	return ips, nil
 }

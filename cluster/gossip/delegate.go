@@ -22,6 +22,7 @@ var (
 type delegate struct {
 	id        string
 	table     *table
+	news      News // nil: nothing but metadata travels
 	own       atomic.Pointer[ownMeta]
 	contested atomic.Bool // somebody believes this node to be at another address
 }
@@ -125,9 +126,3 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 }
 
 func (d *delegate) NodeMeta(int) []byte { return d.own.Load().encoded }
-
-// Nothing but metadata travels by gossip.
-func (d *delegate) NotifyMsg([]byte)                {}
-func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
-func (d *delegate) LocalState(bool) []byte          { return nil }
-func (d *delegate) MergeRemoteState([]byte, bool)   {}

@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"cloakroom/cluster/seed"
+	"cloakroom/cluster/wire"
 )
 
 // ErrClosed says that the gossip has been closed.
@@ -27,11 +30,14 @@ type Gossip struct {
 	logger   *slog.Logger
 	list     *memberlist.Memberlist
 	lines    *logWriter // memberlist's log
+	gate     *gate
+	unwatch  func() // the ring of keys
 	delegate *delegate
 	table    *table
-	resolver Resolver
-	seeds    []string
-	addr     string // IP:port that others use
+	resolver seed.Resolver
+	seeds    []seed.Seed
+	addr     string        // IP:port that others use
+	patience time.Duration // of Leave, for each of its messages; leaveWait
 
 	cancel     context.CancelFunc // stops the group
 	cancelJoin context.CancelFunc // stops looking for seeds
@@ -55,7 +61,19 @@ type Stats struct {
 	Conflicts                        uint64 // messages about one node at two addresses
 	JoinAttempts, JoinFailures       uint64 // single addresses tried, and seeds without one
 
+	RefusedPackets uint64     // that no member of this cluster has sent, or not now, or not so
+	RefusedStreams uint64     // connections, the same
+	Replayed       uint64     // of both, those whose message had come before
+	Crowded        uint64     // of the streams, those that were turned out because there were too many
+	Keys           []KeyStats // the ring's, in its order
+
 	Health int // memberlist's score of this node itself: 0 is well, more is slow
+}
+
+// KeyStats says what has come under one key. An old key can go when no more does: all nodes send under the new one then.
+type KeyStats struct {
+	ID       wire.KeyID
+	Received uint64 // packets and messages on streams
 }
 
 // Open starts to listen and to look for the seeds. It does not wait for them: a node may be the first. It fails on a
@@ -64,13 +82,17 @@ func Open(cfg Config) (*Gossip, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("open gossip: %w", err)
 	}
-	d := &delegate{id: cfg.NodeID, table: newTable()}
+	seeds, err := cfg.seeds()
+	if err != nil {
+		return nil, fmt.Errorf("open gossip: %w", err)
+	}
+	d := &delegate{id: cfg.NodeID, table: newTable(), news: cfg.News}
 	if err := d.announce(announcement{Meta: cfg.Meta}); err != nil {
 		return nil, fmt.Errorf("open gossip: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	lines := &logWriter{logger: cfg.Logger}
-	list, err := create(ctx, cfg, d, lines)
+	list, gate, unwatch, err := create(ctx, cfg, d, lines)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("open gossip: %w", err)
@@ -79,11 +101,14 @@ func Open(cfg Config) (*Gossip, error) {
 		logger:   cfg.Logger,
 		list:     list,
 		lines:    lines,
+		gate:     gate,
+		unwatch:  unwatch,
 		delegate: d,
 		table:    d.table,
 		resolver: cfg.resolver(),
-		seeds:    cfg.Seeds,
+		seeds:    seeds,
 		addr:     list.LocalNode().Address(),
+		patience: leaveWait,
 		cancel:   cancel,
 	}
 	joining, cancelJoin := context.WithCancel(ctx)
@@ -93,24 +118,35 @@ func Open(cfg Config) (*Gossip, error) {
 	return g, nil
 }
 
-// create opens the transport and makes memberlist's part.
-func create(ctx context.Context, cfg Config, d *delegate, lines *logWriter) (*memberlist.Memberlist, error) {
+// create opens the transport and makes memberlist's part. Both have the keys of the ring from then on, until unwatch.
+func create(ctx context.Context, cfg Config, d *delegate, lines *logWriter) (list *memberlist.Memberlist, gate *gate, unwatch func(), err error) {
 	conf, err := cfg.memberlist(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	conf.Logger = log.New(lines, "", 0)
 	conf.Delegate, conf.Events, conf.Alive, conf.Merge, conf.Conflict = d, d, d, d, d
 	t, err := cfg.listen(conf)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	conf.Transport = t
-	list, err := memberlist.Create(conf)
+	gate = newGate(t, cfg.Logger)
+	var exchanging sync.Mutex
+	exchange := func() error {
+		exchanging.Lock()
+		defer exchanging.Unlock()
+		return gate.exchange(cfg.Keys, conf.Keyring)
+	}
+	unwatch = cfg.Keys.Watch(exchange)
+	if err = exchange(); err == nil {
+		conf.Transport = gate
+		list, err = memberlist.Create(conf)
+	}
 	if err != nil {
-		return nil, errors.Join(err, t.Shutdown())
+		unwatch()
+		return nil, nil, nil, errors.Join(err, gate.Shutdown())
 	}
-	return list, nil
+	return list, gate, unwatch, nil
 }
 
 // Addr returns the IP:port that others use.
@@ -184,12 +220,12 @@ func (g *Gossip) startLeaving() (<-chan struct{}, error) {
 // The second would replace the first in the queue, hence the wait between them.
 func (g *Gossip) leave() {
 	defer close(g.left)
-	err := g.list.UpdateNode(leaveWait)
+	err := g.list.UpdateNode(g.patience)
 	if err != nil {
 		// An update that memberlist makes of its own accord at the same moment swallows this one.
-		err = g.list.UpdateNode(leaveWait)
+		err = g.list.UpdateNode(g.patience)
 	}
-	if err := errors.Join(err, g.list.Leave(leaveWait)); err != nil {
+	if err := errors.Join(err, g.list.Leave(g.patience)); err != nil {
 		g.leaveErr = fmt.Errorf("leave: %w", err)
 	}
 }
@@ -198,6 +234,7 @@ func (g *Gossip) leave() {
 func (g *Gossip) Stats() Stats {
 	s := g.table.stats(g.delegate.clusterID())
 	s.Health = g.list.GetHealthScore()
+	g.gate.stats(&s)
 	return s
 }
 
@@ -212,6 +249,7 @@ func (g *Gossip) Close() error {
 	}
 	g.closed = true
 	g.mu.Unlock()
+	g.unwatch()
 	g.cancelJoin()
 	g.cancel()
 	g.group.Wait() // first: memberlist panics when a node leaves after the shutdown

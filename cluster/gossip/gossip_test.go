@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/wire"
 )
 
 // node is a Gossip with a default configuration on the host of its name.
@@ -18,10 +19,19 @@ type node struct {
 	id string
 }
 
+// ring is a ring of keys that must be good.
+func ring(keys ...wire.ClusterKey) *wire.KeyRing {
+	r, err := wire.NewKeyRing(keys...)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 func config(t *testing.T, n *clustertest.Network, host, id string) Config {
 	return Config{
 		NodeID:    id,
-		Key:       Key{1, 2, 3},
+		Keys:      ring(wire.ClusterKey{1, 2, 3}),
 		Meta:      Meta{ID: id, Name: id, Peer: host + ":7000", HTTP: host + ":8080", Expect: 3, MinVersion: 1, MaxVersion: 1},
 		Seeds:     []string{"n1:7946"},
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", id),

@@ -32,14 +32,13 @@ const (
 	firstRetry  = 500 * time.Millisecond // after the first attempt without an answer; each wait is 1½ times the one before
 	aloneRetry  = 5 * time.Second        // the longest wait while no other member is alive, or an old address of ours is still believed
 	rejoinEvery = 60 * time.Second       // halves of a healed partition don't find each other by themselves
-	lookupTime  = 3 * time.Second        // for resolving one seed's name
 	maxSeeds    = 64                     // seeds in the configuration: more are refused
 	maxAddrs    = 128                    // addresses tried in one round: seeds first, then failed members; the rest waits
-	maxPerSeed  = 16                     // addresses of one seed's name; the rest is not tried
 )
 
 // What is kept and how long is waited.
 const (
+	MaxState     = 512 << 10        // bytes of News.State: more is not sent, nor listened to
 	MaxMeta      = 512              // bytes of encoded metadata: memberlist panics at more
 	keepGone     = 10 * time.Minute // failed and left members stay listed
 	maxGone      = 256              // of them; the oldest go first
@@ -48,4 +47,20 @@ const (
 	maxLogLine   = 512              // bytes of a line of memberlist: it prints whole metadata
 	logWindow    = time.Minute
 	logLines     = 30 // lines of memberlist at Info and above in a logWindow: more are counted and dropped
+)
+
+// What strangers may take. Both numbers of streams are of those that have not shown yet that they have the key.
+const (
+	maxStreams        = 32      // inbound connections that are being read; one more turns the oldest out
+	maxStreamsPerHost = 16      // of these from one address
+	maxPassed         = 64      // inbound connections that memberlist has: a push/pull takes milliseconds. One more is refused
+	maxStream         = 1 << 20 // bytes of one message: MaxState, some 300 nodes with their metadata, and room
+	maxPacket         = 2048    // bytes of a packet: memberlist sends 1,400 and what the encryption adds
+	udpBuffer         = 2 << 20 // bytes that the system is asked to keep of packets that wait
+	portTries         = 8       // at a port that is free for TCP, until it is for UDP as well
+	networkRetry      = 50 * time.Millisecond
+	maxNodes          = 2048             // nodes in one message
+	maxDepth          = 4                // of what is packed in each other in one message
+	seenMessages      = 4096             // messages remembered, so many or twice that: half a minute of twenty nodes
+	refusedEvery      = 10 * time.Second // lines about what was refused
 )

@@ -6,8 +6,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"cloakroom/cluster/clustertest"
 )
 
 func logTo(buf *bytes.Buffer, level slog.Level) *log.Logger {
@@ -42,7 +43,7 @@ func TestLogLevels(t *testing.T) {
 }
 
 func TestLogIsThrottled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		var buf bytes.Buffer
 		l := logTo(&buf, slog.LevelInfo)
 		for range logLines + 7 {

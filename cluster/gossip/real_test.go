@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"cloakroom/cluster/wire"
 )
 
 // realConfig is for UDP and TCP on loopback, at a free port.
@@ -13,7 +15,7 @@ func realConfig(t *testing.T, id string) Config {
 	return Config{
 		NodeID: id,
 		Bind:   "127.0.0.1:0",
-		Key:    Key{4, 5, 6},
+		Keys:   ring(wire.ClusterKey{4, 5, 6}),
 		Meta:   Meta{ID: id, Name: id},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)).With("node", id),
 	}
@@ -41,6 +43,7 @@ func TestRealNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = g.Close() })
+		g.patience = time.Minute // a machine may stand still for seconds
 		return &node{g, id}
 	}
 	a := open("a")

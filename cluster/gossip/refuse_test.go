@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/wire"
 )
 
 func TestForeignClusterIsRefused(t *testing.T) {
@@ -110,7 +111,7 @@ func TestUnreadableMetaIsRefused(t *testing.T) {
 func TestWrongKeyIsRefused(t *testing.T) {
 	clustertest.Run(t, 1, func(t *testing.T, n *clustertest.Network) {
 		n1, n2, n3 := trio(t, n)
-		stranger := start(t, n, "stranger", func(c *Config) { c.Key[0]++ })
+		stranger := start(t, n, "stranger", func(c *Config) { c.Keys = ring(wire.ClusterKey{2, 2, 3}) })
 		time.Sleep(3 * time.Minute)
 		awaitStates(t, 0, allAlive, n1, n2, n3)
 		awaitStates(t, 0, "stranger=alive", stranger)

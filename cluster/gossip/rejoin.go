@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cloakroom/cluster/seed"
 )
 
 // rejoin looks for the seeds until the node leaves: again and again, because members that have lost each other for
@@ -17,14 +19,18 @@ func (g *Gossip) rejoin(ctx context.Context) {
 		alone, contested := g.list.NumMembers() == 1, g.delegate.contested.Swap(false)
 		if alone || contested || time.Since(last) >= rejoinEvery {
 			last = time.Now()
-			tried, answered := g.contact(ctx, contested)
+			tried, answered, why := g.contact(ctx, contested)
 			switch {
 			case answered > 0 && !found:
 				found = true
 				g.logger.Info("found other nodes", "answered", answered, "tried", tried)
 			case answered == 0 && tried > 0 && ctx.Err() == nil && time.Since(warned) >= rejoinEvery:
 				warned = last
-				g.logger.Warn("no seed answers", "tried", tried)
+				about := []any{"tried", tried}
+				if why != nil {
+					about = append(about, "error", why)
+				}
+				g.logger.Warn("no seed answers", about...)
 			}
 		}
 		timer := time.NewTimer(wait)
@@ -38,9 +44,9 @@ func (g *Gossip) rejoin(ctx context.Context) {
 }
 
 // contact joins all seeds and the failed members at once, or with all members. A round takes two stream timeouts and
-// a lookup at most.
-func (g *Gossip) contact(ctx context.Context, all bool) (tried, answered int) {
-	addrs, nameless := g.addresses(ctx, all)
+// two lookups at most. why is the first reason of a seed without an address.
+func (g *Gossip) contact(ctx context.Context, all bool) (tried, answered int, why error) {
+	addrs, nameless, why := g.addresses(ctx, all)
 	var group sync.WaitGroup
 	var good atomic.Int64
 	for addr := range addrs {
@@ -57,32 +63,29 @@ func (g *Gossip) contact(ctx context.Context, all bool) (tried, answered int) {
 		s.JoinAttempts += uint64(tried)
 		s.JoinFailures += uint64(tried - answered)
 	})
-	return tried, answered
+	return tried, answered, why
 }
 
 // addresses resolves the seeds anew each time, because names move, and adds failed members, because seeds age. While
 // an old address of ours is believed, it adds the others too: each of them gives it up at its own time. It also counts
 // the seeds that have no address.
-func (g *Gossip) addresses(ctx context.Context, all bool) (addrs map[string]struct{}, nameless int) {
+func (g *Gossip) addresses(ctx context.Context, all bool) (addrs map[string]struct{}, nameless int, why error) {
 	addrs = map[string]struct{}{}
 	add := func(addr string) {
 		if addr != g.addr && len(addrs) < maxAddrs {
 			addrs[addr] = struct{}{}
 		}
 	}
-	for _, seed := range g.seeds {
-		host, port, err := splitAddr(seed)
-		if err != nil {
-			panic("BUG: seed was not validated: " + err.Error())
+	found, errs := g.lookup(ctx)
+	for i, s := range g.seeds {
+		if errs[i] != nil {
+			g.logger.Debug("a seed's name has no address", "seed", s, "error", errs[i])
 		}
-		ips, err := lookup(ctx, g.resolver, host)
-		if err != nil {
-			g.logger.Debug("seed has no address", "seed", seed, "error", err)
+		if len(found[i]) == 0 {
 			nameless++
-			continue
 		}
-		for _, ip := range ips[:min(len(ips), maxPerSeed)] {
-			add(netip.AddrPortFrom(ip, port).String())
+		for _, addr := range found[i] {
+			add(addr.String())
 		}
 	}
 	for _, m := range g.Members() {
@@ -90,5 +93,16 @@ func (g *Gossip) addresses(ctx context.Context, all bool) (addrs map[string]stru
 			add(m.GossipAddr)
 		}
 	}
-	return addrs, nameless
+	return addrs, nameless, seed.First(errs)
+}
+
+// lookup asks for the addresses of all seeds at once, so that one whose name server is silent does not hold up the others.
+func (g *Gossip) lookup(ctx context.Context) (found [][]netip.AddrPort, errs []error) {
+	found, errs = make([][]netip.AddrPort, len(g.seeds)), make([]error, len(g.seeds))
+	var group sync.WaitGroup
+	for i, s := range g.seeds {
+		group.Go(func() { found[i], errs[i] = s.Addresses(ctx, g.resolver) })
+	}
+	group.Wait()
+	return found, errs
 }

@@ -146,6 +146,19 @@ func (t *table) list(cluster string) []Member {
 	return members
 }
 
+// alive returns the number of live members, this node included.
+func (t *table) alive() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, e := range t.entries {
+		if !e.gone && !e.foreign {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *table) stats(cluster string) Stats {
 	members := t.list(cluster)
 	t.mu.Lock()

@@ -3,14 +3,15 @@ package gossip
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"cloakroom/cluster/clustertest"
 )
 
 func TestTableForgetsTheOldestOfTooMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		tab := newTable()
 		for i := range maxGone + 50 {
 			name := fmt.Sprintf("%04d", i)

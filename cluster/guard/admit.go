@@ -40,11 +40,13 @@ func needs(cmd session.Command) (disk, memory bool) {
 		return c.Enabled, false // as with users: disabling lets nobody in
 	case *session.CreateRole, *session.UpdateRole, *session.CreateRealm:
 		return true, false
-	case *session.Genesis, *session.Tick, *session.Pace, *session.PutMember, *session.RemoveMember:
+	case *session.Genesis, *session.Tick, *session.Handover, *session.Pace, *session.PutMember, *session.RemoveMember:
 		return false, false
 	case *session.Touch, *session.Expire, *session.Sweep:
 		return false, false
-	case *session.Delete, *session.Invalidate, *session.EndUser, *session.DeleteUser, *session.DeleteRole, *session.DeleteRealm:
+	case *session.SetLimits, *session.SetRoles:
+		return false, false // a lower limit is a way out, and a role that was taken away must go
+	case *session.Delete, *session.Invalidate, *session.EndUser, *session.EndAll, *session.DeleteUser, *session.DeleteRole, *session.DeleteRealm:
 		return false, false
 	}
 	return true, true // of a kind that nobody has judged yet

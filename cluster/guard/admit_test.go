@@ -62,6 +62,10 @@ func policy() []struct {
 		{"member", &session.PutMember{}, passes},
 		{"member gone", &session.RemoveMember{}, passes},
 		{"pace", &session.Pace{}, passes},
+		{"hand-over", &session.Handover{}, passes},
+		{"limits", &session.SetLimits{}, passes},
+		{"roles of sessions", &session.SetRoles{}, passes},
+		{"every session ended", &session.EndAll{}, passes},
 	}
 }
 

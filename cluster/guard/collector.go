@@ -26,14 +26,22 @@ func newUsage() *usage {
 	}}
 }
 
+// memoryUse is bytes in use, by what becomes of them before the next collection.
+type memoryUse struct {
+	heap  int64 // what the collector found alive: it collects again when the heap has grown by GOGC percent over that
+	other int64 // what stays as it is: stacks, the runtime's own, and what the collector does not know of
+}
+
+func (u memoryUse) all() int64 { return u.heap + u.other }
+
 // read returns the bytes in use.
-func (u *usage) read() int64 {
+func (u *usage) read() memoryUse {
 	metrics.Read(u.samples)
-	used := int64(uint64Of(u.samples[0]) + uint64Of(u.samples[1]))
+	use := memoryUse{heap: int64(uint64Of(u.samples[0])), other: int64(uint64Of(u.samples[1]))}
 	for _, s := range u.samples[2:] {
-		used -= int64(uint64Of(s))
+		use.other -= int64(uint64Of(s))
 	}
-	return used
+	return use
 }
 
 // collector is how the collector is set.
@@ -55,18 +63,25 @@ func uint64Of(s metrics.Sample) uint64 {
 	return s.Value.Uint64()
 }
 
-// defaultLimit is heapShare of the memory, where the collector keeps the heap within it. Without such a limit it lets
-// the heap grow by GOGC percent over what is in use before it collects, and that must fit as well. Below 0: not known.
-func defaultLimit(available int64, c collector) int64 {
-	if c.limit < available || available <= 0 && c.limit != math.MaxInt64 {
-		return c.limit / 100 * heapShare
+// budget is what may be in use: so many bytes, and in these as much of the heap once more as it may grow by before it is
+// collected.
+type budget struct {
+	bytes  int64   // below 0: not known; math.MaxInt64: no limit
+	growth float64 // of the heap, as a part of it
+}
+
+// limit is what may be in use while that much of it is the heap.
+func (b budget) limit(heap int64) int64 { return b.bytes - int64(b.growth*float64(heap)) }
+
+// defaultBudget is heapShare of the memory, where the collector keeps the heap within it. Without such a limit it lets
+// the heap grow by GOGC percent over what is alive before it collects, and that must fit as well.
+func defaultBudget(available int64, c collector) budget {
+	switch {
+	case c.limit < available || available <= 0 && c.limit != math.MaxInt64:
+		return budget{bytes: c.limit / 100 * heapShare}
+	case available <= 0:
+		return budget{bytes: -1}
 	}
-	if available <= 0 {
-		return -1
-	}
-	budget := available / 100 * heapShare
-	if c.percent < 0 { // it never collects: what is called live is all there is
-		return budget
-	}
-	return int64(float64(budget) / (1 + float64(c.percent)/100))
+	// Below 0 it never collects: what is called live is all there is.
+	return budget{bytes: available / 100 * heapShare, growth: float64(max(c.percent, 0)) / 100}
 }

@@ -10,7 +10,8 @@
 // Memory. What counts is what the collector found alive, with stacks and what else it can't free: garbage must not
 // refuse anybody. That number is as old as the last collection. The runtime collects when the heap has grown by GOGC
 // percent over it, and at the latest after two minutes. So the state comes late, by at most that growth, which the
-// default limit leaves room for, and it also goes late: on a node at rest sessions that have ended may go on refusing
+// default leaves room for: what is left for the slabs of the sessions, which the collector does not know of, is the budget
+// less the heap at its fullest. And it also goes late: on a node at rest sessions that have ended may go on refusing
 // new ones for two minutes. Nothing is collected for the guard's sake: at a heap of gigabytes that costs the lookups
 // more than a late answer does.
 //

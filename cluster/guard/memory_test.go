@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -78,6 +79,7 @@ func TestRealMemory(t *testing.T) {
 	m.watch.close() // the readings below are the test's
 	const size = 64 * mib
 	runtime.GC()
+	runtime.GC() // pools keep what they hold for one collection
 	m.look()
 	before := m.Stats().Used
 	kept := make([][]byte, size/4096) // large enough to be on the heap itself, so that what it holds is too
@@ -97,38 +99,42 @@ func TestRealMemory(t *testing.T) {
 	if grown := with - before; grown < size || grown > 2*size {
 		t.Errorf("%d bytes in use before, %d with %d bytes kept", before, with, size)
 	}
-	m.limit = before + size/2
+	m.budget = budget{bytes: before + size/2}
 	if m.look(); !m.Full() {
-		t.Errorf("not full at %d of %d bytes", with, m.limit)
+		t.Errorf("not full at %d of %d bytes", with, before+size/2)
 	}
 	runtime.KeepAlive(kept)
 	runtime.GC()
 	if m.look(); m.Full() {
-		t.Errorf("full at %d of %d bytes, though %d were dropped", m.Stats().Used, m.limit, size)
+		t.Errorf("full at %d of %d bytes, though %d were dropped", m.Stats().Used, m.Stats().Limit, size)
 	}
 }
 
 // Stacks count: the collector can't free them.
 func TestStacksCount(t *testing.T) {
+	percent := debug.SetGCPercent(-1) // each collection halves the stacks of those that rest
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	u := newUsage()
 	runtime.GC()
-	before := u.read()
+	before := u.read().all()
 	const goroutines = 2000
 	parked, leave := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
 	for range goroutines {
-		go func() {
+		group.Go(func() {
 			deep(64)
 			parked <- struct{}{}
 			<-leave
-		}()
+		})
 	}
 	for range goroutines {
 		<-parked
 	}
-	if grown := u.read() - before; grown < goroutines*8<<10 {
+	if grown := u.read().all() - before; grown < goroutines*8<<10 {
 		t.Errorf("%d stacks have added %d bytes", goroutines, grown)
 	}
 	close(leave)
+	group.Wait()
 }
 
 // deep takes some 16 KiB of stack.
@@ -153,7 +159,7 @@ func TestUsageIsPlausible(t *testing.T) {
 		}
 	}
 	runtime.GC()
-	used := u.read()
+	used := u.read().all()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	if used <= 0 || used > int64(stats.Sys) {
@@ -176,26 +182,53 @@ func TestCollectorSettings(t *testing.T) {
 	}
 }
 
-func TestDefaultLimit(t *testing.T) {
+func TestDefaultBudget(t *testing.T) {
 	const gb, none = 1_000_000_000, math.MaxInt64
 	for _, c := range []struct {
 		name      string
 		available int64
 		gc        collector
-		want      int64
+		want      budget
 	}{
-		{"the heap may double", 10 * gb, collector{none, 100}, 4 * gb},
-		{"the heap may grow by half", 12 * gb, collector{none, 50}, 6_400_000_000},
-		{"the heap may triple", 12 * gb, collector{none, 200}, 3_200_000_000},
-		{"no collector", 10 * gb, collector{none, -1}, 8 * gb},
-		{"the collector knows a limit", 10 * gb, collector{5 * gb, 100}, 4 * gb},
-		{"a limit and nothing else to collect for", 10 * gb, collector{5 * gb, -1}, 4 * gb},
-		{"a limit above what there is", 10 * gb, collector{20 * gb, 100}, 4 * gb},
-		{"a limit alone", 0, collector{5 * gb, 100}, 4 * gb},
-		{"nothing known", 0, collector{none, 100}, -1},
+		{"the heap may double", 10 * gb, collector{none, 100}, budget{8 * gb, 1}},
+		{"the heap may grow by half", 12 * gb, collector{none, 50}, budget{9_600_000_000, 0.5}},
+		{"the heap may triple", 12 * gb, collector{none, 200}, budget{9_600_000_000, 2}},
+		{"no collector", 10 * gb, collector{none, -1}, budget{bytes: 8 * gb}},
+		{"the collector knows a limit", 10 * gb, collector{5 * gb, 100}, budget{bytes: 4 * gb}},
+		{"a limit and nothing else to collect for", 10 * gb, collector{5 * gb, -1}, budget{bytes: 4 * gb}},
+		{"a limit above what there is", 10 * gb, collector{20 * gb, 100}, budget{8 * gb, 1}},
+		{"a limit alone", 0, collector{5 * gb, 100}, budget{bytes: 4 * gb}},
+		{"nothing known", 0, collector{none, 100}, budget{bytes: -1}},
 	} {
-		if got := defaultLimit(c.available, c.gc); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		if got := defaultBudget(c.available, c.gc); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
+	}
+}
+
+// What the collector does not know of does not grow before a collection: only the heap needs its room twice.
+func TestSlabsCountOnce(t *testing.T) {
+	var use memoryUse
+	m := &Memory{budget: budget{bytes: 8000, growth: 1}, probe: func() memoryUse { return use }, logger: slog.New(slog.DiscardHandler)}
+	for _, c := range []struct {
+		use   memoryUse
+		limit int64
+		full  bool
+	}{
+		{use: memoryUse{heap: 3999}, limit: 4001},
+		{memoryUse{heap: 4000}, 4000, true},
+		{use: memoryUse{heap: 1000}, limit: 7000},
+		{use: memoryUse{heap: 1000, other: 5999}, limit: 7000},
+		{memoryUse{heap: 1000, other: 6000}, 7000, true},
+	} {
+		use = c.use
+		m.look()
+		if got, want := m.Stats(), (MemoryStats{Used: use.all(), Limit: c.limit, Full: c.full}); got != want {
+			t.Errorf("%+v: %+v, want %+v", use, got, want)
+		}
+	}
+	slabs := MemoryConfig{Probe: func() int64 { return 5 }, Slabs: func() int64 { return 7 }}.probe()
+	if got := slabs(); got != (memoryUse{heap: 5, other: 7}) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -11,16 +11,26 @@ import (
 
 // survey is what all nodes together know about the last uses of some sessions.
 type survey struct {
-	later    []session.Time // the latest use of each session, 0 for none
-	since    session.Time   // no node has forgotten a use after it
-	complete bool           // all nodes have answered
+	later []session.Time          // the latest use of each session, 0 for none
+	since map[string]session.Time // by node: it has served nothing after it that is not known here
 }
 
-func (v *survey) add(since session.Time, later []session.Time) {
-	v.since = max(v.since, since)
+// silent is the since of a node that has not answered.
+const silent = session.MaxTime + 1
+
+func (v *survey) add(id string, since session.Time, later []session.Time) {
+	v.since[id] = since
 	for i, t := range later {
 		v.later[i] = max(v.later[i], t)
 	}
+}
+
+// reach returns how far back the answers of all nodes reach: what is known here is all that there is after it.
+func (v *survey) reach() (since session.Time) {
+	for _, t := range v.since {
+		since = max(since, t)
+	}
+	return since
 }
 
 // survey asks all nodes, this one too. After it no node that has answered accepts a session that is over at now as far as
@@ -30,12 +40,12 @@ func (o *office) survey(ctx context.Context, now session.Time, keys []session.Ke
 	if err != nil {
 		return survey{}, err
 	}
-	v := survey{later: make([]session.Time, len(keys)), complete: true}
+	v := survey{later: make([]session.Time, len(keys)), since: make(map[string]session.Time, len(others)+1)}
 	since, later, err := o.answer(now, keys)
 	if err != nil {
 		return survey{}, err
 	}
-	v.add(since, later)
+	v.add(o.cfg.Self, since, later)
 	for i, k := range keys {
 		v.later[i] = max(v.later[i], o.board.last(k)) // who brought it may be dead by now
 	}
@@ -47,13 +57,12 @@ func (o *office) survey(ctx context.Context, now session.Time, keys []session.Ke
 	for _, id := range others {
 		group.Go(func() {
 			a, err := o.askNode(ctx, id, body, len(keys))
+			if err != nil {
+				a = askAnswer{since: silent}
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
-				v.complete = false
-				return
-			}
-			v.add(a.since, a.later)
+			v.add(id, a.since, a.later)
 		})
 	}
 	group.Wait()

@@ -140,7 +140,7 @@ func TestLocalOnAColdClock(t *testing.T) {
 		l.cut("b", "a")
 		l.cut("b", "c")
 		b.start()
-		if _, err := b.keeper.Lookup(t.Context(), k, true, false); err != nil {
+		if err := b.look(k, true, false); err != nil {
 			t.Fatalf("used just now: %v", err)
 		}
 	}, instant)

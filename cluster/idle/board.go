@@ -2,8 +2,10 @@ package idle
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
@@ -36,6 +38,7 @@ type post struct {
 // ticket is a batch that somebody waits for.
 type ticket struct {
 	left  int
+	posts []*post
 	index uint64
 	done  chan struct{} // closed when all of it is in the log
 }
@@ -48,7 +51,8 @@ func newBoard(propose func(context.Context, []session.Use) (uint64, error), coal
 	}
 }
 
-// bring puts uses on the board and returns when they are in the log. The index is 0 if there are none.
+// bring puts uses on the board and returns when they are in the log; after BoardHold with ErrOnBoard: they are on the
+// board, and whoever brings them again may go on waiting. The index is 0 if there are none.
 func (b *board) bring(ctx context.Context, uses []session.Use) (index uint64, err error) {
 	t := &ticket{left: len(uses), done: make(chan struct{})}
 	if t.left == 0 {
@@ -57,14 +61,30 @@ func (b *board) bring(ctx context.Context, uses []session.Use) (index uint64, er
 	if err := b.post(uses, t); err != nil {
 		return 0, err
 	}
+	hold := time.NewTimer(BoardHold)
+	defer hold.Stop()
 	select {
 	case <-t.done:
 		if t.left > 0 {
 			return 0, wire.ErrNoLeader
 		}
 		return t.index, nil
+	case <-hold.C:
+		b.leave(t)
+		return 0, ErrOnBoard
 	case <-ctx.Done():
+		b.leave(t)
 		return 0, wire.ErrTimeout
+	}
+}
+
+// leave forgets somebody who waits no more. What was brought stays.
+func (b *board) leave(t *ticket) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.wait, t)
+	for _, p := range t.posts {
+		p.tickets = slices.DeleteFunc(p.tickets, func(other *ticket) bool { return other == t })
 	}
 }
 
@@ -75,8 +95,8 @@ func (b *board) post(uses []session.Use, t *ticket) error {
 	switch {
 	case b.closed:
 		return wire.ErrNoLeader
-	case len(b.posts)+len(uses) > MaxBoard:
-		return wire.ErrOverloaded
+	case len(b.posts)+b.newLocked(uses) > MaxBoard:
+		return ErrBoardFull
 	}
 	if t != nil {
 		b.wait[t] = true
@@ -88,21 +108,28 @@ func (b *board) post(uses []session.Use, t *ticket) error {
 			p = &post{use: u}
 			b.posts[u.Key] = p
 			b.queue = append(b.queue, p)
-		case p.use.At < u.At:
-			p.use.At = u.At
-			fallthrough
+		case p.use.At == u.At: // brought again, most likely
 		default:
+			p.use.At = max(p.use.At, u.At)
 			b.coalesced.Add(1)
 		}
 		if t != nil {
 			p.tickets = append(p.tickets, t)
+			t.posts = append(t.posts, p)
 		}
 	}
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	signal(b.wake)
 	return nil
+}
+
+// newLocked counts the uses of sessions of which none is on the board.
+func (b *board) newLocked(uses []session.Use) (n int) {
+	for _, u := range uses {
+		if b.posts[u.Key] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // last returns the latest use of a session on the board, 0 for none.

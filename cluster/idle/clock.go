@@ -1,6 +1,7 @@
 package idle
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,8 @@ type Clock struct {
 
 	// current is replaced, never changed, and nil while it is being replaced: see read.
 	current atomic.Pointer[reckoning]
-	mu      sync.Mutex // held while current is replaced
+	mu      sync.Mutex    // held while current is replaced
+	known   chan struct{} // closed, and replaced, when the time becomes known; under mu
 
 	guard guard
 	jumps atomic.Uint64
@@ -61,12 +63,29 @@ type Clock struct {
 type Source struct {
 	Wall func() time.Time
 	Mono func() time.Duration // since some moment in the past
+	both func() (time.Duration, time.Time)
 }
 
 // System reads this machine's clocks.
 func System() Source {
 	start := time.Now()
-	return Source{Wall: wallClock, Mono: func() time.Duration { return time.Since(start) }}
+	both := func() (time.Duration, time.Time) {
+		now := time.Now()
+		return now.Sub(start), wallOf(now)
+	}
+	return Source{
+		Wall: func() time.Time { return wallOf(time.Now()) },
+		Mono: func() time.Duration { return time.Since(start) },
+		both: both,
+	}
+}
+
+// Both reads both clocks, at the same moment if the machine lets it.
+func (s Source) Both() (mono time.Duration, wall time.Time) {
+	if s.both != nil {
+		return s.both()
+	}
+	return s.Mono(), s.Wall()
 }
 
 // ClockOption changes what a Clock works with.
@@ -87,7 +106,7 @@ func WithLogger(l *slog.Logger) ClockOption { return func(c *Clock) { c.logger =
 func NewClock(machine func() session.Time, options ...ClockOption) *Clock {
 	c := &Clock{
 		machine: machine, source: System(), logger: slog.New(slog.DiscardHandler),
-		asking: make(chan struct{}, 1),
+		asking: make(chan struct{}, 1), known: make(chan struct{}),
 	}
 	for _, o := range options {
 		o(c)
@@ -108,6 +127,26 @@ func (c *Clock) Now() session.Time {
 func (c *Clock) Stamp() (session.Time, bool) {
 	now, trust := c.now()
 	return now, trust == synced
+}
+
+// Await returns what Stamp does, as soon as this node can vouch for it. The error is the context's.
+func (c *Clock) Await(ctx context.Context) (session.Time, error) {
+	for {
+		if at, ok := c.Stamp(); ok {
+			return at, nil
+		}
+		c.mu.Lock()
+		known := c.known
+		c.mu.Unlock()
+		if at, ok := c.Stamp(); ok { // since the look before
+			return at, nil
+		}
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
 }
 
 // Synced reports whether the estimate rests on a leader's time and nothing speaks against it.
@@ -181,10 +220,15 @@ func (c *Clock) change(fn func(r *reckoning, mono micros)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := *c.current.Swap(nil)
+	before := next.trust
 	mono := c.mono()
 	next.floor = next.shown(mono)
 	fn(&next, mono)
 	c.current.Store(&next)
+	if before != synced && next.trust == synced {
+		close(c.known)
+		c.known = make(chan struct{})
+	}
 }
 
 func (c *Clock) mono() micros { return microsIn(c.source.Mono()) }

@@ -2,7 +2,9 @@ package idle
 
 import (
 	"bytes"
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cloakroom/cluster/session"
@@ -115,5 +117,44 @@ func TestColdStartOfALeaderNoMore(t *testing.T) {
 		time.Sleep(time.Second)
 		a.wantSynced(true)
 		a.wantTime(0)
+	})
+}
+
+// Who waits for the time is told as soon as it is known, and again after it was in doubt; until then nothing.
+func TestAwaitTime(t *testing.T) {
+	inLab(t, []string{"a", "b"}, func(t *testing.T, l *lab) {
+		n := l.nodes["a"]
+		n.wall = 2 * time.Hour
+		n.boot()
+		l.nodes["b"].boot()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if at, err := n.clock.Await(ctx); err == nil {
+			t.Fatalf("a cold clock vouches for %v", at)
+		}
+		heard := make(chan session.Time)
+		wait := func() {
+			at, err := n.clock.Await(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			heard <- at
+		}
+		go wait()
+		synctest.Wait()
+		l.elect("a")
+		if at, now := <-heard, n.clock.Now(); at.Sub(now).Abs() > time.Second {
+			t.Errorf("told %v, it is %v", at, now)
+		}
+		n.clock.change(func(r *reckoning, _ micros) { r.trust = suspect })
+		go wait()
+		synctest.Wait()
+		select {
+		case at := <-heard:
+			t.Errorf("a clock in doubt vouches for %v", at)
+		default:
+		}
+		n.clock.change(func(r *reckoning, _ micros) { r.trust = synced })
+		<-heard
 	})
 }

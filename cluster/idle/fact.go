@@ -10,6 +10,7 @@ import (
 type fact struct {
 	live    bool
 	idled   bool         // not live: it was ended for idleness
+	mod     uint64       // index of the last change of what a lookup shows
 	rep     session.Time // last use, as far as it is replicated
 	expires session.Time
 	idle    time.Duration
@@ -17,7 +18,7 @@ type fact struct {
 	grace   time.Duration // how far rep may lag behind the true last use
 }
 
-func factOf(m *session.Machine, s *session.Session) fact {
+func factOf(m *session.Machine, s *session.Head) fact {
 	return fact{
 		live: true, rep: s.LastUse, expires: s.Expires, idle: s.Idle,
 		lag: m.Granularity(s.Idle), grace: m.Grace(s.Idle),
@@ -46,16 +47,20 @@ type reading struct {
 
 func newReading() *reading {
 	r := &reading{}
-	r.read = func(m *session.Machine) {
-		view, live := m.Lookup(r.key)
-		if live {
-			r.view, r.fact = view, factOf(m, view.Session)
-			return
-		}
-		t, ended := m.Tombstone(r.key)
-		r.view, r.fact = session.View{}, fact{idled: ended && t.Reason == session.EndedByIdle}
-	}
+	r.read = func(m *session.Machine) { r.view, r.fact = look(m, r.key) }
 	return r
+}
+
+// look returns what the machine says about one session.
+func look(m *session.Machine, key session.Key) (session.View, fact) {
+	view, live := m.Lookup(key)
+	if live {
+		f := factOf(m, &view.Session)
+		f.mod = view.Mod
+		return view, f
+	}
+	t, ended := m.Tombstone(key)
+	return session.View{}, fact{idled: ended && t.Reason == session.EndedByIdle, mod: m.ModOf(key)}
 }
 
 func (k *Keeper) read(key session.Key) (session.View, fact) {
@@ -76,7 +81,7 @@ func (k *Keeper) facts(keys []session.Key) []fact {
 		k.cfg.Machine.Read(func(m *session.Machine) {
 			for i := at; i < end; i++ {
 				if view, live := m.Lookup(keys[i]); live {
-					facts[i] = factOf(m, view.Session)
+					facts[i] = factOf(m, &view.Session)
 				}
 			}
 		})

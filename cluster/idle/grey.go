@@ -12,47 +12,47 @@ import (
 
 // inquire is the rest of a lookup of a session that is over as far as this node knows: the leader asks all nodes, what
 // comes out goes into the log, and is judged by here once it is applied.
-func (k *Keeper) inquire(ctx context.Context, key session.Key, use bool) (session.View, error) {
+func (k *Keeper) inquire(ctx context.Context, key session.Key, used Arrival) (session.View, uint64, error) {
 	until := time.Now().Add(GreyPatience)
 	for asked := 0; asked < MaxQuestions; {
-		v, err := k.grey.get(ctx, k.ctx, query{key: key, use: use})
+		v, err := k.grey.get(ctx, k.ctx, query{key: key, use: used.counts})
 		if err != nil {
-			return session.View{}, err
+			return session.View{}, 0, err
 		}
 		k.stats.judged(v)
 		switch v {
 		case unsettled:
 			if time.Now().After(until) {
-				return session.View{}, wire.ErrNoLeader
+				return session.View{}, 0, wire.ErrNoLeader
 			}
 			if !sleep(ctx, GreyPause) {
-				return session.View{}, wire.ErrTimeout
+				return session.View{}, 0, wire.ErrTimeout
 			}
 			continue
 		case alive, undecided:
-			if !use {
+			if !used.counts {
 				return k.pass(key)
 			}
 		case ended:
 		}
 		asked++
-		if view, over, err := k.judge(key, use, true); !over {
-			return view, err
+		if view, mod, over, err := k.judge(key, used, true); !over {
+			return view, mod, err
 		}
 	}
-	return session.View{}, wire.ErrTimeout
+	return session.View{}, 0, wire.ErrTimeout
 }
 
 // pass returns a session that the leader lets pass, unless it has ended.
-func (k *Keeper) pass(key session.Key) (session.View, error) {
+func (k *Keeper) pass(key session.Key) (session.View, uint64, error) {
 	view, f := k.read(key)
 	switch {
 	case !f.live:
-		return session.View{}, f.refusal()
+		return session.View{}, f.mod, f.refusal()
 	case k.cfg.Clock.Now() >= f.expires:
-		return session.View{}, session.ErrSessionInvalid
+		return session.View{}, 0, session.ErrSessionInvalid
 	}
-	return view, nil
+	return view, f.mod, nil
 }
 
 // askLeader asks the leader about sessions, and returns when this node's machine has come to the answer. A question may

@@ -261,7 +261,7 @@ func TestNewLeaderWaits(t *testing.T) {
 		l.until(made.Add(l.idle - 10*time.Second))
 		l.depose("a")
 		resume := l.nodes["d"].stall()
-		if _, err := l.nodes["d"].keeper.Lookup(t.Context(), k, true, false); err != nil { // due, and stuck
+		if err := l.nodes["d"].look(k, true, false); err != nil { // due, and stuck
 			t.Fatal(err)
 		}
 		last := l.now()

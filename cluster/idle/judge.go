@@ -23,13 +23,12 @@ func (o *office) hear(ctx context.Context, queries []query, lookup bool) (verdic
 		keys[i] = q.key
 	}
 	h := hearing{now: now, early: time.Since(o.begun) < OfficeGrace, facts: o.facts(keys)}
-	if h.survey.later = make([]session.Time, len(keys)); slices.ContainsFunc(h.facts, h.open) {
-		if h.survey, err = o.survey(ctx, now, keys); err != nil {
+	h.survey.later = make([]session.Time, len(keys))
+	if slices.ContainsFunc(h.facts, h.open) {
+		if err := o.question(ctx, &h, keys); err != nil {
 			return nil, 0, err
 		}
 	}
-	// Read last: a node that was not asked because it had gone before is counted.
-	o.cfg.Machine.Read(func(m *session.Machine) { h.lostAt = m.LostAt() })
 	verdicts = make([]verdict, len(queries))
 	var over []session.Key
 	var used []session.Use
@@ -55,6 +54,20 @@ func (o *office) hear(ctx context.Context, queries []query, lookup bool) (verdic
 		return nil, 0, err
 	}
 	return verdicts, o.applied(), nil
+}
+
+// question finds out what the judgement needs to know.
+func (o *office) question(ctx context.Context, h *hearing, keys []session.Key) (err error) {
+	if h.survey, err = o.survey(ctx, h.now, keys); err != nil {
+		return err
+	}
+	if h.lacks() {
+		o.excuse(ctx, h.now, &h.survey)
+	}
+	h.reach = h.survey.reach()
+	// Read last: a node that was not asked because it had gone before is counted. It may have served until its lease ran out.
+	o.cfg.Machine.Read(func(m *session.Machine) { h.reach = max(h.reach, m.LostAt().Add(session.TouchSlack+o.cfg.Lease)) })
+	return nil
 }
 
 // expireNow proposes the end of sessions. The machine ends those whose last use has not moved meanwhile.
@@ -87,11 +100,22 @@ type hearing struct {
 	early  bool         // the leader is new
 	facts  []fact
 	survey survey
-	lostAt session.Time // when a node went that can't be asked any more
+	reach  session.Time // all uses after it are known
 }
 
 // open reports whether a session needs to be asked about.
 func (h *hearing) open(f fact) bool { return f.live && f.idleAt() <= h.now && f.expires > h.now }
+
+// lacks reports whether a session might be ended if more were known of the nodes.
+func (h *hearing) lacks() bool {
+	reach := h.survey.reach()
+	for i, f := range h.facts {
+		if h.open(f) && h.survey.later[i].Add(f.idle) <= h.now && f.rep < reach && (h.early || h.now < f.idleAt().Add(f.grace)) {
+			return true
+		}
+	}
+	return false
+}
 
 // judge returns the verdict about a session, and the last use that the log has to know of, 0 for none.
 func (h *hearing) judge(i int, use bool) (v verdict, last session.Time) {
@@ -110,7 +134,7 @@ func (h *hearing) judge(i int, use bool) (v verdict, last session.Time) {
 			return alive, h.now
 		}
 		return alive, later
-	case h.survey.complete && h.survey.since <= f.rep && h.lostAt.Add(session.TouchSlack) <= f.rep:
+	case h.reach <= f.rep:
 		return ended, 0
 	case h.now < f.idleAt().Add(f.grace):
 		// The lookup is accepted, so more than one node must know of the use.

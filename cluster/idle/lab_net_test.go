@@ -94,7 +94,7 @@ func (n *node) restore() {
 	n.state.Lock()
 	defer n.state.Unlock()
 	var b bytes.Buffer
-	if _, err := n.machine.Snapshot().WriteTo(&b); err != nil {
+	if _, err := n.machine.Snapshot(nil).WriteTo(&b); err != nil {
 		n.lab.t.Fatal(err)
 	}
 	m, err := session.Restore(&b)
@@ -117,6 +117,7 @@ func (n *node) do(ctx context.Context, cmd session.Command) (session.Result, err
 	if leader != n.name {
 		time.Sleep(delay)
 	}
+	l.awaitThaw()
 	l.count(cmd)
 	if err := l.admit(cmd); err != nil {
 		return session.Result{}, err
@@ -126,7 +127,7 @@ func (n *node) do(ctx context.Context, cmd session.Command) (session.Result, err
 	if !synced {
 		return session.Result{}, wire.ErrNoLeader
 	}
-	time.Sleep(commit)
+	time.Sleep(commit + l.slowness(cmd))
 	l.mu.Lock()
 	if !l.leadsLocked(leader) || l.terms != term {
 		l.mu.Unlock()
@@ -144,6 +145,7 @@ func (n *node) do(ctx context.Context, cmd session.Command) (session.Result, err
 			time.AfterFunc(delay, other.catchUp)
 		}
 	}
+	l.awaitStable(index)
 	if leader != n.name {
 		time.Sleep(delay)
 	}
@@ -199,6 +201,10 @@ func (n *node) Call(ctx context.Context, id string, kind wire.Kind, body []byte)
 		return nil, err
 	}
 	l.mu.Lock()
+	if l.block != nil && l.block(kind, n.name, id) {
+		l.mu.Unlock()
+		return nil, wire.ErrUnreachable
+	}
 	to := l.nodes[id]
 	handle, answers := to.handlers[kind], to.answers
 	l.mu.Unlock()

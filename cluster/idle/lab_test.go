@@ -32,8 +32,11 @@ type lab struct {
 	proposed []proposal
 	refuse   func(session.Command) error // of the leader, called with mu held; nil: nothing
 	sessions int
-	touched  map[int64]int // uses proposed, by the second
-	shared   *replica      // of all nodes, to save memory; nil: each has its own
+	touched  map[int64]int                              // uses proposed, by the second
+	shared   *replica                                   // of all nodes, to save memory; nil: each has its own
+	block    func(kind wire.Kind, from, to string) bool // what is refused, called with mu held; nil: nothing
+	slow     func(session.Command) time.Duration        // what a command takes on top, called with mu held; nil: nothing
+	leases
 }
 
 // proposal is a command on sessions that came into the log.
@@ -55,9 +58,11 @@ type node struct {
 	up       bool
 	stalled  chan struct{} // not nil: nothing gets in or out until it is closed
 	wall     time.Duration // the wall clock is ahead by
+	behind   time.Duration // the monotonic clock has stood still for
 	handlers map[wire.Kind]wire.Handler
 	answers  func(kind wire.Kind, to string, body []byte) // sees what this node answers
 	resign   func()
+	leased
 
 	*replica
 }
@@ -138,6 +143,7 @@ func (l *lab) boot(name string) *node {
 // start starts the node's process: what it remembered is gone, its disk is there.
 func (n *node) start() {
 	l := n.lab
+	epoch := time.Now()
 	source := idle.System()
 	source.Wall = func() time.Time {
 		l.mu.Lock()
@@ -147,13 +153,20 @@ func (n *node) start() {
 	l.mu.Lock()
 	n.handlers, n.up = make(map[wire.Kind]wire.Handler), true
 	l.mu.Unlock()
+	source.Mono = func() time.Duration {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return time.Since(epoch) - n.behind
+	}
 	n.clock = idle.NewClock(n.machineClock, idle.WithSource(source))
 	n.keeper = idle.New(idle.Config{
 		Self: n.name, Since: n.since(), Idle: l.idle, Clock: n.clock, Machine: n, Log: n, Peers: n,
 		Others: n.others, Do: n.do, Logger: slog.New(slog.DiscardHandler),
+		Leases: l.leasesOf(n), Lease: l.lease,
 	})
 	n.fresh, n.flushed = false, 0
 	n.keeper.Open()
+	n.openLease()
 	n.catchUp()
 }
 
@@ -182,6 +195,7 @@ func (n *node) kill() {
 		return
 	}
 	l.depose(n.name)
+	n.closeLease()
 	n.keeper.Close()
 }
 
@@ -208,6 +222,7 @@ func (l *lab) elect(name string) {
 	if _, err := n.do(ctx, &session.Tick{}); err != nil {
 		l.t.Errorf("%s takes office: %v", name, err)
 	}
+	l.thaw()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

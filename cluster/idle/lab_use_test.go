@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cloakroom/cluster/idle"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
@@ -101,24 +102,51 @@ func (l *lab) rep(name string, k session.Key) (rep session.Time) {
 func (l *lab) lookup(name string, k session.Key, use bool) (session.View, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	l.mu.Lock()
 	n := l.nodes[name]
+	used := n.arrive(use)
+	if err := n.establish(ctx); err != nil {
+		return session.View{}, err
+	}
+	view, _, err := n.keeper.Lookup(ctx, k, used, true)
+	return view, err
+}
+
+// establish brings the node's machine to where a linearizable lookup may read it.
+func (n *node) establish(ctx context.Context) error {
+	l := n.lab
+	if l.lease > 0 {
+		return n.begin(ctx)
+	}
+	l.mu.Lock()
 	index := uint64(len(l.log))
-	ok := l.leadsLocked(l.leader) && (l.leader == name || l.linkedLocked(name, l.leader))
+	ok := l.leadsLocked(l.leader) && (l.leader == n.name || l.linkedLocked(n.name, l.leader))
 	l.mu.Unlock()
 	if !ok {
-		return session.View{}, wire.ErrNoLeader
+		return wire.ErrNoLeader
 	}
 	if err := n.WaitApplied(ctx, index); err != nil {
-		return session.View{}, wire.ErrTimeout
+		return wire.ErrTimeout
 	}
-	return n.keeper.Lookup(ctx, k, use, true)
+	return nil
+}
+
+func (n *node) arrive(use bool) (used idle.Arrival) {
+	if use {
+		used = n.keeper.Arrive()
+	}
+	return used
+}
+
+// look is a lookup by what the node has applied.
+func (n *node) look(k session.Key, use, exact bool) error {
+	_, _, err := n.keeper.Lookup(n.lab.t.Context(), k, n.arrive(use), exact)
+	return err
 }
 
 // used is a use at level local.
 func (n *node) used(k session.Key) {
 	n.lab.t.Helper()
-	if _, err := n.keeper.Lookup(n.lab.t.Context(), k, true, false); err != nil {
+	if err := n.look(k, true, false); err != nil {
 		n.lab.t.Fatalf("use of %s: %v", k, err)
 	}
 }
@@ -130,7 +158,7 @@ func (l *lab) use(name string, k session.Key) session.Time {
 	if err != nil {
 		l.t.Fatalf("at %v, use on %s: %v", l.now().Std(), name, err)
 	}
-	return l.nodes[name].keeper.LastUse(view.Session)
+	return l.nodes[name].keeper.LastUse(view.Session.Key, view.Session.LastUse)
 }
 
 // accepted and refused look a session up, without using it.

@@ -20,7 +20,7 @@ func TestLocal(t *testing.T) {
 		}
 		local := func(want error) {
 			t.Helper()
-			if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, false, false); !errors.Is(err, want) {
+			if err := l.nodes["b"].look(k, false, false); !errors.Is(err, want) {
 				t.Errorf("at %v: error %v, want %v", l.now().Std(), err, want)
 			}
 		}
@@ -42,16 +42,16 @@ func TestLocalUse(t *testing.T) {
 		k, made := l.create()
 		l.until(made.Add(l.idle) - 1)
 		l.nodes["b"].stall() // so that it stays here
-		if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, true, false); err != nil {
+		if err := l.nodes["b"].look(k, true, false); err != nil {
 			t.Fatal(err)
 		}
 		last := l.now()
 		l.until(last.Add(l.idle) - 1)
-		if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, false, false); err != nil {
+		if err := l.nodes["b"].look(k, false, false); err != nil {
 			t.Error(err)
 		}
 		l.until(last.Add(l.idle))
-		if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, false, false); !errors.Is(err, session.ErrSessionIdle) {
+		if err := l.nodes["b"].look(k, false, false); !errors.Is(err, session.ErrSessionIdle) {
 			t.Errorf("error %v", err)
 		}
 	}, instant)
@@ -64,7 +64,7 @@ func TestNobodyToAsk(t *testing.T) {
 		l.depose("a")
 		for _, at := range []session.Time{made.Add(l.idle), made.Add(l.idle + l.grace())} {
 			l.until(at)
-			if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, true, true); !errors.Is(err, wire.ErrNoLeader) {
+			if err := l.nodes["b"].look(k, true, true); !errors.Is(err, wire.ErrNoLeader) {
 				t.Errorf("error %v, want %v", err, wire.ErrNoLeader)
 			}
 		}

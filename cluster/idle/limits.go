@@ -26,6 +26,10 @@ const (
 	SendsInFlight = 4
 	// SendTimeout bounds the wait for that: a full board is worked off in 14 seconds.
 	SendTimeout = 20 * time.Second
+	// AckPatience is how long a use that this node has tried to bring to the leader may go without an answer before the
+	// node gives its lease back; with AckInterval, at which it looks, and FlushPause less than session.TouchSlack.
+	AckPatience = session.TouchSlack - 250*time.Millisecond
+	AckInterval = 100 * time.Millisecond
 	// ApplyTimeout bounds the wait for this node's machine to come to an index that the leader has named.
 	ApplyTimeout = 2 * time.Second
 	// CleanInterval and cleanShards say how fast a node walks through its uses to drop those that are replicated, or of
@@ -49,9 +53,12 @@ const (
 	TouchBatch = 250
 	// TouchesInFlight bounds the Touch commands of the board that are under way.
 	TouchesInFlight = 4
-	// MaxBoard bounds the uses that wait at the leader. A batch that does not fit is refused with wire.ErrOverloaded, and
-	// its node keeps it.
+	// MaxBoard bounds the uses that wait at the leader. A batch that does not fit is refused with ErrBoardFull, and its
+	// node keeps it.
 	MaxBoard = 64 << 10
+	// BoardHold is how long a node that brings uses waits for them to be in the log before it is told that they are on the
+	// board. Two of them and a round trip must be well below AckPatience: what counts is when the answered question was sent.
+	BoardHold = 500 * time.Millisecond
 	// ExpireInterval is how often a leader that has found nothing to end looks again.
 	ExpireInterval = time.Second
 	// MaxExpireRate bounds the sessions a second that are asked about in order to end them.

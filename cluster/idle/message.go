@@ -9,7 +9,8 @@ import (
 
 // The requests of this package, besides those of the clock. Every body begins with a version byte.
 const (
-	// KindTouch brings the leader uses to replicate. Answer, when they are: the index to wait for.
+	// KindTouch brings the leader uses to replicate. Answer, when they are: the index to wait for. Before that ErrOnBoard,
+	// if it takes longer than BoardHold: ask again.
 	KindTouch wire.Kind = 50
 	// KindAsk asks a node which uses it knows of. Only the leader asks.
 	KindAsk wire.Kind = 51
@@ -18,6 +19,12 @@ const (
 )
 
 const messageVersion = 1
+
+// How the leader stands to uses that are not in the log yet. Both tell that it knows of them, or can ask for them.
+var (
+	ErrOnBoard   = &session.Error{Code: "touch-on-board", Message: "the leader has these last uses, the log will have them in their turn"}
+	ErrBoardFull = &session.Error{Code: "touch-board-full", Message: "the leader has no room for these last uses at the moment: keep them"}
+)
 
 // touchRequest is KindTouch: the version, the backlog in 4 bytes, then key and time of each use.
 type touchRequest struct {

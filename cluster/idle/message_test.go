@@ -115,3 +115,15 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+// So are the question for a time and its answers, which are too short for files.
+func TestFrozenTimes(t *testing.T) {
+	for trust, want := range map[trust]string{cold: "010000000000000003e8", synced: "01" + hex.EncodeToString([]byte{byte(synced)}) + "00000000000003e8"} {
+		if got := hex.EncodeToString(encodeTime(1000, trust)); got != want {
+			t.Errorf("%v: %s, frozen is %s", trust, got, want)
+		}
+	}
+	if synced != 2 || timeVersion != 1 {
+		t.Errorf("trust %d, version %d", synced, timeVersion)
+	}
+}

@@ -3,6 +3,7 @@ package idle
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cloakroom/cluster/session"
@@ -14,7 +15,8 @@ type office struct {
 	*Keeper
 	begun time.Time
 	board *board
-	grey  *limiter // of uses that lookups wait for
+	grey  *limiter     // of uses that lookups wait for
+	fence atomic.Int64 // whoever is given leave to serve from now on has applied a stamp not before it
 
 	mu       sync.Mutex
 	backlogs map[string]backlog // of each node, as it said last
@@ -53,11 +55,13 @@ func (o *office) take(ctx context.Context, from string, q touchRequest) (index u
 	for i, f := range o.facts(keysOf(q.uses)) {
 		u := q.uses[i]
 		u.At = min(u.At, now) // another node's estimate may be a little ahead
-		if f.live && u.At > f.rep {
+		switch {
+		case f.live && u.At > f.rep:
 			uses = append(uses, u)
+		case u.At < f.rep: // else it is the same one, brought again
+			o.stats.coalesced.Add(1)
 		}
 	}
-	o.stats.coalesced.Add(uint64(len(q.uses) - len(uses)))
 	later, err := o.board.bring(ctx, uses)
 	return max(index, later), err
 }
@@ -73,10 +77,14 @@ func (o *office) touch(ctx context.Context, uses []session.Use) (index uint64, e
 
 // propose proposes a command as leader: one that a former leader has judged right is not for the next one to carry out.
 func (o *office) propose(ctx context.Context, cmd session.Command) error {
-	if !o.cfg.Log.IsLeader() {
+	now, ok := o.cfg.Clock.Stamp()
+	if !ok || !o.cfg.Log.IsLeader() {
 		return wire.ErrNoLeader
 	}
 	_, err := o.cfg.Do(ctx, cmd)
+	if err == nil {
+		raise(&o.fence, now)
+	}
 	return err
 }
 

@@ -147,7 +147,7 @@ func (l *lab) useWhenLed(name string, k session.Key, last session.Time) session.
 		l.t.Errorf("used %v ago, refused on %s: %v", l.now().Sub(last), name, err)
 		return l.now()
 	}
-	return l.nodes[name].keeper.LastUse(view.Session)
+	return l.nodes[name].keeper.LastUse(view.Session.Key, view.Session.LastUse)
 }
 
 // acceptedWhenLed reports whether a session was accepted without delay, just before its end.
@@ -346,7 +346,7 @@ func TestCutOffNodeBringsItsUses(t *testing.T) {
 		l.cut("b", "a")
 		l.cut("b", "c")
 		// Level local: the node answers without anybody.
-		if _, err := l.nodes["b"].keeper.Lookup(t.Context(), k, true, false); err != nil {
+		if err := l.nodes["b"].look(k, true, false); err != nil {
 			t.Fatal(err)
 		}
 		last := l.now()

@@ -2,6 +2,7 @@ package idle
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ type sender struct {
 	keeper *Keeper
 	wake   chan struct{} // capacity 1
 	slots  chan struct{} // one for each batch in flight
+	aloft  chan struct{} // capacity 1: there is a flight to watch
 
 	mu     sync.Mutex
 	queue  []due     // in the order of coming due
@@ -29,10 +31,16 @@ type due struct {
 }
 
 // flight is a batch that is under way.
-type flight struct{ batch []due }
+type flight struct {
+	batch []due
+	heard time.Time // when the leader had it, or had no room for it, as far as is known; before that, when it was first tried
+}
 
 func newSender(k *Keeper) *sender {
-	return &sender{keeper: k, wake: make(chan struct{}, 1), slots: make(chan struct{}, SendsInFlight)}
+	return &sender{
+		keeper: k,
+		wake:   make(chan struct{}, 1), slots: make(chan struct{}, SendsInFlight), aloft: make(chan struct{}, 1),
+	}
 }
 
 // add queues a session. The table bounds the queue: each of its uses is queued once.
@@ -43,14 +51,7 @@ func (s *sender) add(keys ...session.Key) {
 	for _, key := range keys {
 		s.queue = append(s.queue, due{key: key, since: now})
 	}
-	s.wakeUp()
-}
-
-func (s *sender) wakeUp() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	signal(s.wake)
 }
 
 // oldest is how long the oldest use that is due has waited.
@@ -70,6 +71,19 @@ func (s *sender) oldest() time.Duration {
 		}
 	}
 	return now.Sub(oldest)
+}
+
+// waiting is how many uses are not known to be in the log yet.
+func (s *sender) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.queue)
+	for _, flights := range [][]*flight{s.failed, s.flying} {
+		for _, f := range flights {
+			n += len(f.batch)
+		}
+	}
+	return n
 }
 
 // run sends until ctx ends, and waits for what is in flight.
@@ -110,12 +124,13 @@ func (s *sender) take() (f *flight, backlog int) {
 	if len(s.failed) > 0 {
 		f, s.failed = s.failed[0], s.failed[1:]
 	} else if n := min(len(s.queue), session.MaxTouches); n > 0 {
-		f = &flight{batch: s.queue[:n:n]}
+		f = &flight{batch: s.queue[:n:n], heard: time.Now()}
 		s.queue = s.queue[n:]
 	} else {
 		return nil, 0
 	}
 	s.flying = append(s.flying, f)
+	signal(s.aloft)
 	return f, len(s.queue) + len(s.failed)*session.MaxTouches
 }
 
@@ -132,7 +147,7 @@ func (s *sender) fly(ctx context.Context, f *flight, backlog int) {
 	s.flying = slices.Delete(s.flying, i, i+1)
 	if err != nil {
 		s.failed = append(s.failed, f)
-		s.wakeUp()
+		signal(s.wake)
 	}
 }
 
@@ -145,12 +160,12 @@ func (s *sender) bring(ctx context.Context, f *flight, backlog int) error {
 	uses := make([]session.Use, 0, len(keys))
 	for i, x := range k.facts(keys) {
 		// Another node's touch may have come first.
-		if at := k.uses.last(keys[i]); x.live && at.Sub(x.rep) >= x.lag {
+		if at := k.uses.last(keys[i], false); x.live && at.Sub(x.rep) >= x.lag {
 			uses = append(uses, session.Use{Key: keys[i], At: at})
 		}
 	}
 	if len(uses) > 0 {
-		if err := k.deliver(ctx, uses, backlog); err != nil {
+		if err := k.deliver(ctx, uses, backlog, func(at time.Time) { s.hear(f, at) }); err != nil {
 			return err
 		}
 	}
@@ -172,9 +187,10 @@ func (k *Keeper) settleUses(keys []session.Key) (again []session.Key) {
 	return again
 }
 
-// deliver returns when the uses are in the log and applied on this node.
-func (k *Keeper) deliver(ctx context.Context, uses []session.Use, backlog int) error {
-	index, err := k.tellLeader(ctx, touchRequest{uses: uses, backlog: uint32(backlog)})
+// deliver returns when the uses are in the log and applied on this node. It calls heard with the moments at which the
+// leader had them, or had no room for them.
+func (k *Keeper) deliver(ctx context.Context, uses []session.Use, backlog int, heard func(time.Time)) error {
+	index, err := k.tellLeader(ctx, touchRequest{uses: uses, backlog: uint32(backlog)}, heard)
 	if err != nil {
 		return err
 	}
@@ -188,7 +204,7 @@ func (k *Keeper) deliver(ctx context.Context, uses []session.Use, backlog int) e
 // none that keeps the session alive, or it could not be.
 func (k *Keeper) Replicate(ctx context.Context, key session.Key) bool {
 	_, f := k.read(key)
-	last := k.uses.last(key)
+	last := k.uses.last(key, false)
 	if !f.live || last <= f.rep || last.Add(f.idle) <= k.cfg.Clock.Now() {
 		return false
 	}
@@ -196,9 +212,22 @@ func (k *Keeper) Replicate(ctx context.Context, key session.Key) bool {
 	return err == nil
 }
 
-func (k *Keeper) tellLeader(ctx context.Context, q touchRequest) (index uint64, err error) {
+func (k *Keeper) tellLeader(ctx context.Context, q touchRequest, heard func(time.Time)) (index uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, SendTimeout)
 	defer cancel()
+	for {
+		sent := time.Now() // what it had by then it may have taken with it since
+		index, err = k.tellOnce(ctx, q)
+		if err == nil || errors.Is(err, ErrOnBoard) || errors.Is(err, ErrBoardFull) {
+			heard(sent)
+		}
+		if !errors.Is(err, ErrOnBoard) {
+			return index, err
+		}
+	}
+}
+
+func (k *Keeper) tellOnce(ctx context.Context, q touchRequest) (index uint64, err error) {
 	if o := k.office.Load(); o != nil {
 		return o.take(ctx, k.cfg.Self, q)
 	}
@@ -266,7 +295,7 @@ func (k *Keeper) Flush(ctx context.Context) (since session.Time) {
 func (k *Keeper) flush(ctx context.Context, batch []session.Use) error {
 	until := time.Now().Add(FlushPatience)
 	for {
-		err := k.deliver(ctx, batch, 0)
+		err := k.deliver(ctx, batch, 0, func(time.Time) {})
 		if err == nil {
 			k.settleUses(keysOf(batch))
 			return nil
@@ -274,5 +303,13 @@ func (k *Keeper) flush(ctx context.Context, batch []session.Use) error {
 		if time.Now().After(until) || !sleep(ctx, FlushInterval) {
 			return err
 		}
+	}
+}
+
+// signal wakes whoever waits on a channel of capacity 1.
+func signal(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
 	}
 }

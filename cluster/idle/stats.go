@@ -10,6 +10,7 @@ type Stats struct {
 	Uses         uint64  // lookups that counted as a use
 	Touched      uint64  // uses that were replicated from here
 	OldestUnsent float64 // seconds that the oldest use which is due has waited to be replicated
+	Unsent       int     // uses that wait to be replicated
 	Forgotten    uint64  // uses that were not remembered because the table was full
 
 	Questions uint64 // sessions that lookups here asked the leader about
@@ -33,7 +34,7 @@ type counters struct {
 func (k *Keeper) Stats() Stats {
 	c := &k.stats
 	s := Stats{
-		Touched: c.touched.Load(), OldestUnsent: k.sender.oldest().Seconds(),
+		Touched: c.touched.Load(), Unsent: k.sender.waiting(), OldestUnsent: k.sender.oldest().Seconds(),
 		Questions: c.questions.Load(), Alive: c.alive.Load(), Ended: c.ended.Load(), Undecided: c.undecided.Load(),
 		Touches: c.touches.Load(), Coalesced: c.coalesced.Load(), Expires: c.expires.Load(),
 		ExpiryLag: (time.Duration(c.lag.Load()) * time.Millisecond).Seconds(),

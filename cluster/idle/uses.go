@@ -18,7 +18,7 @@ type uses struct {
 
 type shard struct {
 	mu    sync.Mutex
-	last  map[session.Key]use
+	last  recent
 	noted uint64
 	lost  uint64 // of these, not remembered
 }
@@ -26,6 +26,7 @@ type shard struct {
 type use struct {
 	at     session.Time
 	queued bool // waits to be sent, or is on its way
+	loose  bool // seen at level local: by a node that may have been taken for one that serves nobody
 }
 
 // noted says what has become of a use.
@@ -45,13 +46,7 @@ type basis struct {
 	strict bool          // the use counts only if no question has been answered without it
 }
 
-func newUses() *uses {
-	u := &uses{}
-	for i := range u.shards {
-		u.shards[i].last = make(map[session.Key]use)
-	}
-	return u
-}
+func newUses() *uses { return &uses{} }
 
 func (u *uses) of(k session.Key) *shard {
 	return &u.shards[(uint(k[0])<<8|uint(k[1]))%shardCount]
@@ -63,7 +58,11 @@ func (u *uses) note(k session.Key, at session.Time, b basis) noted {
 	s := u.of(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, known := s.last[k]
+	var old use
+	x := s.last.find(k)
+	if x != nil {
+		old = *x
+	}
 	if b.strict && session.Time(u.horizon.Load()) >= max(b.rep, old.at).Add(b.idle) {
 		return tooLate
 	}
@@ -73,24 +72,33 @@ func (u *uses) note(k session.Key, at session.Time, b basis) noted {
 	}
 	due := !old.queued && at.Sub(b.rep) >= b.lag
 	// A use that is due is soon replicated, and must be, for the session may have no other; the others can be spared.
-	if limit := MaxUses / shardCount; !known && (len(s.last) >= 2*limit || !due && len(s.last) >= limit) {
+	if limit := MaxUses / shardCount; x == nil && (s.last.n >= 2*limit || !due && s.last.n >= limit) {
 		s.lost++
 		raise(&u.since, at) // under the lock too: an answer reads it last
 		return remembered
 	}
-	s.last[k] = use{at: at, queued: old.queued || due}
+	now := use{at: at, queued: old.queued || due, loose: !b.strict}
+	if x == nil {
+		s.last.put(k, now)
+	} else {
+		*x = now
+	}
 	if due {
 		return nowDue
 	}
 	return remembered
 }
 
-// last returns the latest use that is remembered, 0 if there is none.
-func (u *uses) last(k session.Key) session.Time {
+// last returns the latest use that is remembered, 0 if there is none; with strict, also if it was seen at level local.
+func (u *uses) last(k session.Key, strict bool) session.Time {
 	s := u.of(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last[k].at
+	x := s.last.find(k)
+	if x == nil || strict && x.loose {
+		return 0
+	}
+	return x.at
 }
 
 // tell returns the latest uses of the keys, 0 for none, and how far back these answers reach. From now on no use is
@@ -99,7 +107,7 @@ func (u *uses) tell(now session.Time, keys []session.Key) (since session.Time, l
 	raise(&u.horizon, now)
 	later = make([]session.Time, len(keys))
 	for i, k := range keys {
-		later[i] = u.last(k)
+		later[i] = u.last(k, false)
 	}
 	return session.Time(u.since.Load()), later
 }
@@ -109,16 +117,15 @@ func (u *uses) settle(k session.Key, f fact) (due bool) {
 	s := u.of(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x, known := s.last[k]
-	if !known {
+	x := s.last.find(k)
+	if x == nil {
 		return false
 	}
 	if !f.live || x.at <= f.rep {
-		delete(s.last, k)
+		s.last.drop(k)
 		return false
 	}
 	x.queued = x.at.Sub(f.rep) >= f.lag
-	s.last[k] = x
 	return x.queued
 }
 
@@ -127,8 +134,8 @@ func (u *uses) drop(k session.Key, at session.Time) {
 	s := u.of(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.last[k]; x.at == at && !x.queued {
-		delete(s.last, k)
+	if x := s.last.find(k); x != nil && x.at == at && !x.queued {
+		s.last.drop(k)
 	}
 }
 
@@ -137,8 +144,8 @@ func (u *uses) list(i int) []session.Use {
 	s := &u.shards[i]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]session.Use, 0, len(s.last))
-	for k, x := range s.last {
+	list := make([]session.Use, 0, s.last.n)
+	for k, x := range s.last.all() {
 		list = append(list, session.Use{Key: k, At: x.at})
 	}
 	return list

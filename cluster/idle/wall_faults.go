@@ -15,8 +15,8 @@ import (
 // variable, the file, or anything in it, nothing is added.
 const wallFile = "CLOAKROOM_FAULT_WALL"
 
-// wallClock reads this machine's wall clock, with the fault that is asked for.
-func wallClock() time.Time { return time.Now().Round(0).Add(wallFault()) }
+// wallOf returns what this machine's wall clock shows at a moment, with the fault that is asked for.
+func wallOf(now time.Time) time.Time { return now.Round(0).Add(wallFault()) }
 
 // wallFault stops a program that can't inject the fault: a test would show nothing.
 func wallFault() time.Duration {

@@ -2,19 +2,25 @@ package lookup
 
 import (
 	"context"
-	"encoding/binary"
-	"sync"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/lease"
+	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
 
-// The requests between nodes. Both are answered from memory.
+// The requests between nodes. All are answered from memory, but for those that may take a round.
 const (
 	KindReadIndex wire.Kind = 16 // to the leader: an index that covers everything shown or acknowledged so far. Answer: 8 bytes
 	KindTerm      wire.Kind = 17 // to a voter: its current term. Answer: 8 bytes
+	KindReport    wire.Kind = 18 // to the leader: lease.Report. Answer: lease.Grant
+	KindPoint     wire.Kind = 19 // to the leader: an index for one read, and how far the log is stable
+	KindOver      wire.Kind = 20 // to the leader: lease.Over. The answers to this and the next two are empty
+	KindRecall    wire.Kind = 21 // from the leader: lease.Recall
+	KindStable    wire.Kind = 22 // from the leader: lease.Stable
 )
 
 // Log is the replicated log: *consensus.Node.
@@ -23,6 +29,8 @@ type Log interface {
 	LeaderID() string
 	Term() uint64
 	CommitIndex() uint64
+	Applied() uint64
+	Changed() <-chan struct{}
 	Servers() ([]consensus.Server, error)
 	WaitApplied(ctx context.Context, index uint64) error
 }
@@ -33,173 +41,95 @@ type Peers interface {
 	Handle(kind wire.Kind, h wire.Handler)
 }
 
-// Config is what a Reader needs.
+// Config is what a Reader needs. Without a duration in Lease there are no leases: level Lease is as Quorum then, and
+// nothing of the fields below it is needed.
 type Config struct {
 	NodeID string
 	Log    Log
 	Peers  Peers
+
+	Lease lease.Config // Self is set from NodeID
+	// Clock reads both clocks of this machine at the same moment: the monotonic one, which is not negative, and the wall
+	// clock. Nil: the system's.
+	Clock func() (mono lease.Time, wall time.Time)
+	// Direct brings a command into the log, around queues and around Enter, if this node leads; it returns when the command
+	// is applied, with the time that Clock returned before it was proposed.
+	Direct func(ctx context.Context, cmd session.Command) (consensus.Applied, lease.Time, error)
+	// Members returns the ids of the latest configuration, voters or not, in a stable order; nil: not known at the moment.
+	Members func() []string
+	Logger  *slog.Logger // nil: discards
 }
 
-// Stats counts since the start.
-type Stats struct {
-	Local, Quorum uint64 // reads by level
-	Rounds        uint64 // rounds to the voters, as leader
-}
-
-// Reader establishes the level of a read on this node.
+// Reader establishes the level of reads on this node, and takes its part in the lease protocol.
 type Reader struct {
 	id    string
 	log   Log
 	peers Peers
+	run   *runner // nil: without leases
+
+	patience time.Duration // how long a read waits at most: LeaderWait, or while a new leader is frozen if that is longer
 
 	office  atomic.Uint64 // the term in which this node has applied its own first command, 0: none
-	ask     *shared       // this node's reads, to the leader
-	confirm *shared       // all nodes' reads, at the leader
+	ask     *shared       // this node's quorum reads, to the leader
+	point   *shared       // this node's reads without a lease, to the leader
+	confirm *shared       // all nodes' quorum reads, at the leader
 
-	local, quorum, rounds atomic.Uint64
+	counts counters
 }
 
 // New makes a Reader and registers its requests with the stream.
 func New(cfg Config) *Reader {
-	r := &Reader{id: cfg.NodeID, log: cfg.Log, peers: cfg.Peers}
+	r := &Reader{id: cfg.NodeID, log: cfg.Log, peers: cfg.Peers, patience: max(LeaderWait, cfg.Lease.Duration+LeaderWait/2)}
 	r.ask = newShared(r.askLeader)
 	r.confirm = newShared(r.confirmOffice)
 	cfg.Peers.Handle(KindReadIndex, r.serveReadIndex)
 	cfg.Peers.Handle(KindTerm, r.serveTerm)
+	if cfg.Lease.Duration == 0 {
+		return r
+	}
+	cfg.Lease.Self = cfg.NodeID
+	if cfg.Clock == nil {
+		cfg.Clock = systemClock()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r.run = newRunner(cfg)
+	r.point = newShared(r.askPoint)
+	cfg.Peers.Handle(KindReport, r.run.serveReport)
+	cfg.Peers.Handle(KindOver, r.run.serveOver)
+	cfg.Peers.Handle(KindRecall, r.run.serveRecall)
+	cfg.Peers.Handle(KindStable, r.run.serveStable)
+	cfg.Peers.Handle(KindPoint, r.servePoint)
 	return r
 }
 
-// Open starts the rounds.
+// systemClock reads this machine's clocks; the monotonic one counts from now.
+func systemClock() func() (lease.Time, time.Time) {
+	start := time.Now()
+	return func() (lease.Time, time.Time) {
+		now := time.Now()
+		return lease.Time(now.Sub(start)), now
+	}
+}
+
+// Open starts the rounds and this node's part in the lease protocol. The hooks of the log lead to this Reader by now: of
+// what has happened before it knows only that it did.
 func (r *Reader) Open() {
 	r.ask.open()
 	r.confirm.open()
+	if r.run != nil {
+		r.point.open()
+		r.run.open()
+	}
 }
 
-// Close stops and waits.
+// Close gives this node's lease back, stops and waits. The log may go on for a while.
 func (r *Reader) Close() {
+	if r.run != nil {
+		r.run.close()
+		r.point.close()
+	}
 	r.ask.close()
 	r.confirm.close()
-}
-
-// Stats returns the counters.
-func (r *Reader) Stats() Stats {
-	return Stats{Local: r.local.Load(), Quorum: r.quorum.Load(), Rounds: r.rounds.Load()}
-}
-
-// TookOffice says that this node, as leader of the term, has applied a command that it proposed in it.
-func (r *Reader) TookOffice(term uint64) { r.office.Store(term) }
-
-// Establish returns when this node's machine is as fresh as the level asks for: what is read from it afterwards is.
-func (r *Reader) Establish(ctx context.Context, level Level) error {
-	if level == Local {
-		r.local.Add(1)
-		return nil
-	}
-	r.quorum.Add(1)
-	for begun := time.Now(); ; {
-		index, err := r.ask.get(ctx)
-		if err == nil {
-			if err := r.log.WaitApplied(ctx, index); err != nil {
-				return wire.ErrTimeout
-			}
-			return nil
-		}
-		if time.Since(begun) > LeaderWait {
-			return err
-		}
-		// A round may have failed because the leader changed meanwhile: ask the next one.
-		pause := time.NewTimer(RetryPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return err
-		case <-r.ask.ctx.Done():
-			pause.Stop()
-			return wire.ErrNoLeader
-		}
-	}
-}
-
-// askLeader is this node's round: at the leader itself, or one request to it.
-func (r *Reader) askLeader(ctx context.Context) (uint64, error) {
-	if r.log.IsLeader() {
-		return r.confirm.get(ctx)
-	}
-	leader := r.log.LeaderID()
-	if leader == "" {
-		return 0, wire.ErrNoLeader
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*RoundTimeout)
-	defer cancel()
-	answer, err := r.peers.Call(ctx, leader, KindReadIndex, nil)
-	if err != nil || len(answer) != 8 {
-		return 0, wire.ErrNoLeader
-	}
-	return binary.BigEndian.Uint64(answer), nil
-}
-
-// confirmOffice is the leader's round to the voters.
-func (r *Reader) confirmOffice(ctx context.Context) (uint64, error) {
-	term := r.log.Term()
-	if !r.log.IsLeader() || r.office.Load() != term {
-		return 0, wire.ErrNoLeader
-	}
-	index := r.log.CommitIndex()
-	servers, err := r.log.Servers()
-	if err != nil {
-		return 0, wire.ErrNoLeader
-	}
-	r.rounds.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, RoundTimeout)
-	defer cancel()
-	voters, agree, asked := 0, 0, 0
-	var group sync.WaitGroup
-	answers := make(chan bool, len(servers))
-	for _, s := range servers {
-		if !s.Voter {
-			continue
-		}
-		voters++
-		if s.ID == r.id {
-			agree++ // its own term is looked at last, below
-			continue
-		}
-		asked++
-		group.Go(func() { answers <- r.termOf(ctx, s.ID) == term })
-	}
-	for ; asked > 0 && agree <= voters/2; asked-- {
-		if <-answers {
-			agree++
-		}
-	}
-	cancel()
-	group.Wait()
-	if agree <= voters/2 || !r.log.IsLeader() || r.log.Term() != term {
-		return 0, wire.ErrNoLeader
-	}
-	return index, nil
-}
-
-func (r *Reader) termOf(ctx context.Context, id string) uint64 {
-	answer, err := r.peers.Call(ctx, id, KindTerm, nil)
-	if err != nil || len(answer) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(answer)
-}
-
-func (r *Reader) serveReadIndex(ctx context.Context, _ wire.Peer, _ []byte) ([]byte, error) {
-	if !r.log.IsLeader() {
-		return nil, wire.ErrNoLeader
-	}
-	index, err := r.confirm.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return binary.BigEndian.AppendUint64(nil, index), nil
-}
-
-func (r *Reader) serveTerm(context.Context, wire.Peer, []byte) ([]byte, error) {
-	return binary.BigEndian.AppendUint64(nil, r.log.Term()), nil
 }

@@ -37,6 +37,13 @@ func (l *fakeLog) IsLeader() (leader bool) {
 
 func (l *fakeLog) LeaderID() string { return "a" }
 
+func (l *fakeLog) Changed() <-chan struct{} { return nil }
+
+func (l *fakeLog) Applied() (index uint64) {
+	l.locked(func() { index = l.applied })
+	return index
+}
+
 func (l *fakeLog) Term() (term uint64) {
 	l.locked(func() { term = l.term })
 	return term
@@ -69,7 +76,6 @@ type fakePeers struct {
 	mu    sync.Mutex
 	terms map[string]uint64
 	delay time.Duration
-	asked map[string]int
 }
 
 func (p *fakePeers) Handle(wire.Kind, wire.Handler) {}
@@ -77,11 +83,10 @@ func (p *fakePeers) Handle(wire.Kind, wire.Handler) {}
 func (p *fakePeers) Call(ctx context.Context, id string, kind wire.Kind, _ []byte) ([]byte, error) {
 	p.mu.Lock()
 	term, up := p.terms[id]
-	p.asked[id]++
 	delay := p.delay
 	p.mu.Unlock()
 	if kind != KindTerm {
-		panic("BUG: only terms are asked for here")
+		return nil, wire.ErrUnreachable // only terms are told here
 	}
 	select {
 	case <-time.After(delay):
@@ -105,9 +110,9 @@ func voters(ids ...string) []consensus.Server {
 
 func open(t *testing.T) (*Reader, *fakeLog, *fakePeers) {
 	log := &fakeLog{leader: true, term: 5, commit: 100, applied: 100, servers: voters("a", "b", "c")}
-	peers := &fakePeers{terms: map[string]uint64{"b": 5, "c": 5}, asked: make(map[string]int), delay: time.Millisecond}
+	peers := &fakePeers{terms: map[string]uint64{"b": 5, "c": 5}, delay: time.Millisecond}
 	r := New(Config{NodeID: "a", Log: log, Peers: peers})
-	r.TookOffice(5)
+	r.office.Store(5)
 	r.Open()
 	t.Cleanup(r.Close)
 	return r, log, peers
@@ -138,7 +143,7 @@ func TestQuorum(t *testing.T) {
 			l.servers = voters("b", "c")
 			delete(p.terms, "c")
 		}, wire.ErrNoLeader},
-		{"nothing applied in its own term", func(r *Reader, _ *fakeLog, _ *fakePeers) { r.TookOffice(4) }, wire.ErrNoLeader},
+		{"nothing applied in its own term", func(r *Reader, _ *fakeLog, _ *fakePeers) { r.office.Store(4) }, wire.ErrNoLeader},
 		{"the office is lost", func(_ *Reader, l *fakeLog, _ *fakePeers) { l.leader = false; l.term = 6 }, wire.ErrNoLeader},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -210,12 +215,12 @@ func TestWaitsForOwnMachine(t *testing.T) {
 		log.locked(func() { log.applied = 99 })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := r.Establish(ctx, Quorum); !errors.Is(err, wire.ErrTimeout) {
+		if _, err := r.Begin(ctx, Quorum); !errors.Is(err, wire.ErrTimeout) {
 			t.Fatalf("error %v, want %v", err, wire.ErrTimeout)
 		}
 		time.AfterFunc(time.Second, func() { log.locked(func() { log.applied = 100 }) })
 		start := time.Now()
-		if err := r.Establish(t.Context(), Quorum); err != nil {
+		if _, err := r.Begin(t.Context(), Quorum); err != nil {
 			t.Fatal(err)
 		}
 		if waited := time.Since(start); waited < time.Second {
@@ -225,7 +230,7 @@ func TestWaitsForOwnMachine(t *testing.T) {
 }
 
 func TestLevels(t *testing.T) {
-	for _, level := range []Level{Local, Quorum} {
+	for _, level := range []Level{Local, Lease, Quorum} {
 		parsed, err := ParseLevel(level.String())
 		if err != nil || parsed != level {
 			t.Errorf("%v: parsed as %v, %v", level, parsed, err)

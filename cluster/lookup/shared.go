@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"cloakroom/cluster/wire"
@@ -68,6 +69,9 @@ func (s *shared) run() {
 		case <-s.ctx.Done():
 			return
 		}
+		// Who has come by now, but has not been let run yet, is to share this round and not the next one: where many ask, a
+		// round costs more than a turn of the scheduler, and where few do, there is nobody to wait for.
+		runtime.Gosched()
 		s.mu.Lock()
 		r := s.next
 		s.next = nil

@@ -282,17 +282,40 @@ func BenchmarkMerger(b *testing.B) {
 		cfg  Config
 	}{{"admit nil", Config{}}, {"admit", Config{Admit: admit, Known: known}}} {
 		b.Run(c.name, func(b *testing.B) {
-			c.cfg.Log, c.cfg.Now = nowhere{&fakeLog{lead: true}}, func() (session.Time, bool) { return 1, true }
+			c.cfg.Log, c.cfg.Now, c.cfg.Office = nowhere{&fakeLog{lead: true}}, func() (session.Time, bool) { return 1, true }, noOffice{}
 			m := newMerger(c.cfg, new(counters))
 			batch := fullBatch(b)
 			b.ReportAllocs()
 			for b.Loop() {
 				batch = m.admitted(batch)
-				if _, err := m.propose(b.Context(), batch); err != nil {
-					b.Fatal(err)
+				if p := m.proposeBatch(b.Context(), batch); p.err != nil {
+					b.Fatal(p.err)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/MaxEntryCommands, "ns/command")
 		})
 	}
+}
+
+// Ending sessions is not refused for what can be left out of it, who does: not on a node that knows how few know of that,
+// and not at a leader that knows it when the other does not.
+func TestEndsGoOnWhileAnOlderNodeIsThere(t *testing.T) {
+	gated(t, func(t *testing.T, p *pair, g *gate) {
+		g.set(func() { g.known = 3 })
+		end := &session.EndUser{Realm: "native", Username: "ann", Reason: session.EndedByRecheck, By: "node n1"}
+		for range 2 {
+			for _, from := range []*Proposer{p.follower, p.leader} {
+				if _, _, err := from.Do(t.Context(), end); err != nil {
+					t.Errorf("refused: %v", err)
+				}
+			}
+			p.follower.known = g.version
+		}
+		if n := p.log.commands(); n != 4 {
+			t.Errorf("%d commands in the log, want 4", n)
+		}
+		if end.By == "" {
+			t.Error("the caller's command was changed")
+		}
+	})
 }

@@ -4,85 +4,68 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/lease"
 	"cloakroom/cluster/session"
 )
 
 // merger is the leader's half: it makes one log entry of what has arrived from all nodes.
 type merger struct {
-	log   Log
-	now   func() (session.Time, bool)
-	admit func(session.Command) error
-	known func() uint8
-	queue chan *call
-	slots chan struct{} // one for each entry in flight
-	ended chan struct{} // closed when run has returned: what is queued then is never proposed
-	stats *counters
+	log    Log
+	now    func() (session.Time, bool)
+	admit  func(session.Command) error
+	known  func() uint8
+	office Office
+	pool   *pool
+	pace   *pace
+	stats  *counters
 }
 
 func newMerger(cfg Config, stats *counters) *merger {
+	waiting := newPool()
 	return &merger{
-		log: cfg.Log, now: cfg.Now, admit: cfg.Admit, known: cfg.Known, stats: stats,
-		queue: make(chan *call, MaxMergeQueue),
-		slots: make(chan struct{}, MaxEntriesInFlight),
-		ended: make(chan struct{}),
+		log: cfg.Log, now: cfg.Now, admit: cfg.Admit, known: cfg.Known, office: cfg.Office, stats: stats,
+		pool: waiting, pace: newPace(waiting),
 	}
 }
 
 // submit queues the calls and waits for the outcome of each.
 func (m *merger) submit(calls []*call) []outcome {
 	outcomes := make([]outcome, len(calls))
-	queued := make([]bool, len(calls))
-	for i, c := range calls {
-		select {
-		case m.queue <- c:
-			queued[i] = true
-		default:
-			outcomes[i] = outcome{verdict: overloaded}
-		}
+	taken, left := m.pool.add(calls)
+	for i := range outcomes[taken:] {
+		outcomes[taken+i].verdict = left
 	}
-	for i, c := range calls {
-		if queued[i] {
-			outcomes[i] = c.wait(m.ended)
-		}
+	for i, c := range calls[:taken] {
+		outcomes[i] = <-c.done
 	}
 	return outcomes
 }
 
-// run proposes entries until ctx ends and waits for those in flight.
+// run proposes entries until ctx ends and waits for those in flight. What is left then is never proposed.
 func (m *merger) run(ctx context.Context) {
 	var inFlight sync.WaitGroup
-	defer close(m.ended)
 	defer inFlight.Wait()
-	var next *call
-	for {
-		first := next
-		if first == nil {
-			select {
-			case first = <-m.queue:
-			case <-ctx.Done():
-				return
-			}
-		}
-		// The slot is awaited before gathering: what arrives meanwhile goes into the same entry.
-		select {
-		case m.slots <- struct{}{}:
-		case <-ctx.Done():
-			first.finish(outcome{verdict: notAppended})
-			return
-		}
-		var batch []*call
-		batch, next = gather(first, m.queue)
-		if batch = m.admitted(batch); len(batch) == 0 {
-			<-m.slots
+	defer func() { finishAll(m.pool.close(), notAppended) }()
+	for m.pace.wait(ctx) {
+		// The office is awaited before gathering: what arrives meanwhile goes into the same entry.
+		err := m.office.Enter(ctx)
+		batch := m.pool.take()
+		if err != nil { // the next leader is asked
+			finishAll(batch, notAppended)
+			m.pace.release()
 			continue
 		}
-		future, err := m.propose(ctx, batch)
-		inFlight.Go(func() {
-			m.deliver(batch, future, err)
-			<-m.slots
-		})
+		if batch = m.admitted(batch); len(batch) == 0 {
+			m.pace.release()
+			continue
+		}
+		m.pace.proposed(len(batch))
+		begun := time.Now()
+		p := m.proposeBatch(ctx, batch)
+		inFlight.Go(func() { m.conclude(ctx, batch, p, begun) })
 	}
 }
 
@@ -90,6 +73,9 @@ func (m *merger) run(ctx context.Context) {
 func (m *merger) admitted(batch []*call) []*call {
 	kept := batch[:0]
 	for _, c := range batch {
+		if m.known != nil && session.VersionOf(c.cmd) > session.MinVersion {
+			c.cmd = session.ForVersion(c.cmd, m.known()) // the node that it comes from may have thought all newer; it gets no larger
+		}
 		if err := m.judge(c.cmd); err != nil {
 			c.finish(m.denial(err))
 			continue
@@ -139,44 +125,82 @@ func checkVersion(cmd session.Command, known func() uint8) error {
 	return nil
 }
 
-func (m *merger) propose(ctx context.Context, batch []*call) (consensus.Future, error) {
-	stamp, known := m.now()
-	if !known {
-		return nil, consensus.ErrNotLeader
-	}
-	entry := session.Entry{Stamp: stamp, Commands: make([]session.Command, len(batch))}
-	size := 16
-	for i, c := range batch {
-		entry.Commands[i] = c.cmd
-		size += c.size
-	}
-	data, err := session.EncodeEntry(make([]byte, 0, size), &entry)
-	if err != nil {
-		return nil, err
-	}
-	m.stats.entries.Add(1)
-	m.stats.entryCommands.Add(uint64(len(batch)))
-	return m.log.Propose(ctx, data), nil
+// proposal is an entry that was handed to the log, or could not be.
+type proposal struct {
+	future consensus.Future
+	at     lease.Time // read before
+	err    error      // surely not in the log
 }
 
-// deliver waits without a limit of its own: raft resolves every entry, at the latest when its leader loses the office.
-func (m *merger) deliver(batch []*call, future consensus.Future, err error) {
-	var index uint64
-	var results []session.Result
-	if err == nil {
-		index, results, err = future.Wait(context.Background())
+func (m *merger) proposeBatch(ctx context.Context, batch []*call) proposal {
+	commands := make([]session.Command, len(batch))
+	size := 0
+	for i, c := range batch {
+		commands[i] = c.cmd
+		size += c.size
 	}
-	if err == nil && len(results) != len(batch) {
+	return m.propose(ctx, commands, size)
+}
+
+func (m *merger) propose(ctx context.Context, commands []session.Command, size int) proposal {
+	stamp, known := m.now()
+	if !known {
+		return proposal{err: consensus.ErrNotLeader}
+	}
+	entry := session.Entry{Stamp: stamp, Commands: commands}
+	data, err := session.EncodeEntry(make([]byte, 0, 16+size), &entry)
+	if err != nil {
+		return proposal{err: err}
+	}
+	m.stats.entries.Add(1)
+	m.stats.entryCommands.Add(uint64(len(commands)))
+	at := m.office.Clock() // not after: the entry may be committed before Propose returns, and another leader be elected
+	return proposal{future: m.log.Propose(ctx, data), at: at}
+}
+
+// conclude brings a batch its outcomes. It waits for the entry without a limit of its own: raft resolves every one, at the
+// latest when its leader loses the office.
+func (m *merger) conclude(ctx context.Context, batch []*call, p proposal, begun time.Time) {
+	var entry consensus.Applied
+	err := p.err
+	if err == nil {
+		entry, err = p.future.Wait(context.Background())
+	}
+	if err == nil {
+		m.office.Committed(lease.OtherCommand, entry.Term, entry.Index, p.at, false)
+	}
+	m.pace.applied(begun) // before the rest: a lost member that holds a lease must not keep the log from going on
+	switch {
+	case errors.Is(err, consensus.ErrLeadershipLost):
+		finishAll(batch, unknown)
+	case err != nil:
+		finishAll(batch, notAppended)
+	case !m.stable(ctx, entry.Index):
+		finishAll(batch, unknown) // it is in the log, but what came of it must not be told
+	default:
+		m.office.Learn(entry.Index) // for this node's own callers
+		finishWith(batch, entry)
+	}
+}
+
+// stable waits until results at index may be told. Those that refuse a command wait too: they show what it met.
+func (m *merger) stable(ctx context.Context, index uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, StableTimeout)
+	defer cancel()
+	return m.office.Await(ctx, index) == nil
+}
+
+func finishAll(batch []*call, v verdict) {
+	for _, c := range batch {
+		c.finish(outcome{verdict: v})
+	}
+}
+
+func finishWith(batch []*call, entry consensus.Applied) {
+	if len(entry.Results) != len(batch) {
 		panic("BUG: the machine answered another number of commands than the entry has")
 	}
 	for i, c := range batch {
-		switch {
-		case err == nil:
-			c.finish(outcome{verdict: applied, index: index, result: results[i]})
-		case errors.Is(err, consensus.ErrLeadershipLost):
-			c.finish(outcome{verdict: unknown})
-		default:
-			c.finish(outcome{verdict: notAppended})
-		}
+		c.finish(outcome{verdict: applied, index: entry.Index, result: entry.Results[i]})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cloakroom/cluster/consensus"
+	"cloakroom/cluster/lease"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/wire"
 )
@@ -21,6 +22,8 @@ type Log interface {
 	Propose(ctx context.Context, entry []byte) consensus.Future
 	IsLeader() bool
 	LeaderID() string
+	Changed() <-chan struct{} // closed when IsLeader or LeaderID changes next
+	Applied() uint64
 	WaitApplied(ctx context.Context, index uint64) error
 }
 
@@ -36,6 +39,8 @@ type Config struct {
 	Peers Peers
 	Now   func() (session.Time, bool) // cluster time, which stamps entries; false: not known yet, so nothing is proposed
 
+	// Office is asked by the leader about each entry, and told on every node what is stable. Nil: there are no leases.
+	Office Office
 	// Admit is asked by the leader about each command right before it is put into an entry. A *session.Error refuses
 	// that command alone. It must not block: every command of the cluster waits for it. Nil: everything is admitted.
 	Admit func(session.Command) error
@@ -46,7 +51,7 @@ type Config struct {
 
 // Stats counts since the start.
 type Stats struct {
-	Queued        int    // commands waiting in this node's batch
+	Queued        int    // commands of this node's callers that wait for a batch or, on the leader, for their entry
 	Proposed      uint64 // commands taken from callers
 	Refused       uint64 // of those, refused by a full queue
 	Denied        uint64 // of those, not admitted: by the leader, or for their version
@@ -62,8 +67,10 @@ type Proposer struct {
 	log    Log
 	peers  Peers
 	known  func() uint8
+	office Office
 	merger *merger
 	queue  chan *call
+	calls  sync.Pool // of *call whose outcome was taken
 	stats  counters
 
 	ctx    context.Context
@@ -74,7 +81,14 @@ type Proposer struct {
 
 // New makes a Proposer and registers its request with the stream.
 func New(cfg Config) *Proposer {
-	p := &Proposer{log: cfg.Log, peers: cfg.Peers, known: cfg.Known, queue: make(chan *call, MaxQueue), ended: make(chan struct{})}
+	if cfg.Office == nil {
+		cfg.Office = noOffice{}
+	}
+	p := &Proposer{
+		log: cfg.Log, peers: cfg.Peers, known: cfg.Known, office: cfg.Office,
+		queue: make(chan *call, MaxQueue), ended: make(chan struct{}),
+	}
+	p.calls.New = func() any { return newCall(nil, 0) }
 	p.merger = newMerger(cfg, &p.stats)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindBatch, p.serve)
@@ -91,13 +105,14 @@ func (p *Proposer) Open() {
 func (p *Proposer) Close() {
 	p.cancel()
 	p.group.Wait()
+	finishAll(p.merger.pool.close(), notAppended) // if it was never opened
 	close(p.ended)
 }
 
 // Stats returns the counters.
 func (p *Proposer) Stats() Stats {
 	return Stats{
-		Queued: len(p.queue), Proposed: p.stats.proposed.Load(), Refused: p.stats.refused.Load(), Denied: p.stats.denied.Load(),
+		Queued: len(p.queue) + p.merger.pool.waiting(), Proposed: p.stats.proposed.Load(), Refused: p.stats.refused.Load(), Denied: p.stats.denied.Load(),
 		Unknown: p.stats.unknown.Load(), Entries: p.stats.entries.Load(), EntryCommands: p.stats.entryCommands.Load(),
 	}
 }
@@ -106,12 +121,12 @@ func (p *Proposer) Stats() Stats {
 // error is one of this package's, Admit's, or the Err of the result. After any error but ErrOutcomeUnknown the command
 // has not taken effect and will not.
 func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result, uint64, error) {
-	encoded, err := session.AppendCommand(nil, cmd)
-	if err != nil {
-		return session.Result{}, 0, fmt.Errorf("encode command: %w", err)
+	if p.known != nil && session.VersionOf(cmd) > session.MinVersion {
+		cmd = session.ForVersion(cmd, p.known())
 	}
-	if len(encoded) > MaxCommandBytes {
-		return session.Result{}, 0, ErrTooLarge
+	c := p.calls.Get().(*call)
+	if err := c.reset(cmd); err != nil {
+		return session.Result{}, 0, err
 	}
 	if p.ctx.Err() != nil {
 		return session.Result{}, 0, wire.ErrNoLeader
@@ -121,39 +136,57 @@ func (p *Proposer) Do(ctx context.Context, cmd session.Command) (session.Result,
 		p.stats.denied.Add(1)
 		return session.Result{}, 0, err
 	}
-	c := newCall(cmd, len(encoded))
+	o := p.bring(ctx, c)
+	if o.last() {
+		c.cmd = nil
+		p.calls.Put(c)
+	}
+	return p.answer(ctx, o)
+}
+
+// bring brings a call to the leader, which may be this node: then there is no batch.
+func (p *Proposer) bring(ctx context.Context, c *call) outcome {
+	if p.log.IsLeader() {
+		o := outcome{verdict: p.merger.pool.addOwn(c)}
+		if o.verdict == queued {
+			o = c.await(ctx, nil)
+		}
+		if o.verdict != notAppended {
+			return o
+		}
+		c.again()
+	}
 	select {
 	case p.queue <- c:
+		return c.await(ctx, p.ended)
 	default:
-		p.stats.refused.Add(1)
-		return session.Result{}, 0, wire.ErrOverloaded
+		return outcome{verdict: overloaded}
 	}
-	select {
-	case o := <-c.done:
-		return p.answer(ctx, o)
-	case <-ctx.Done():
-		if c.giveUp() {
-			return session.Result{}, 0, wire.ErrTimeout
-		}
-		select {
-		case o := <-c.done: // both at the same moment
-			return p.answer(ctx, o)
-		default:
-		}
-		p.stats.unknown.Add(1)
-		return session.Result{}, 0, ErrOutcomeUnknown
-	case <-p.ended:
-		return p.answer(ctx, c.wait(p.ended))
+}
+
+// Direct proposes a command as an entry of its own, at once: around the queues, and around the Office that keeps commands
+// back. It is for the commands that the Office itself depends on, on the leader only. It returns when the entry is applied
+// here, with the Office's clock as read before the proposal; Committed is not called, and nothing is waited for: the result
+// may not be told to anybody yet. The error is ErrUpgradePending, one of a consensus.Future, or the context's.
+func (p *Proposer) Direct(ctx context.Context, cmd session.Command) (consensus.Applied, lease.Time, error) {
+	if p.ctx.Err() != nil {
+		return consensus.Applied{}, 0, consensus.ErrShutdown
 	}
+	if err := checkVersion(cmd, p.known); err != nil {
+		return consensus.Applied{}, 0, err
+	}
+	made := p.merger.propose(ctx, []session.Command{cmd}, 0)
+	if made.err != nil {
+		return consensus.Applied{}, 0, made.err
+	}
+	entry, err := made.future.Wait(ctx)
+	return entry, made.at, err
 }
 
 func (p *Proposer) answer(ctx context.Context, o outcome) (session.Result, uint64, error) {
 	switch o.verdict {
 	case applied:
-		// The outcome stands; a node that lags answers all the same.
-		wait, cancel := context.WithTimeout(ctx, ApplyWait)
-		defer cancel()
-		if err := p.log.WaitApplied(wait, o.index); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) && !errors.Is(err, consensus.ErrShutdown) {
+		if err := p.waitApplied(ctx, o.index); err != nil {
 			return session.Result{}, 0, fmt.Errorf("wait for own machine: %w", err)
 		}
 		if o.result.Err != nil {
@@ -169,8 +202,25 @@ func (p *Proposer) answer(ctx context.Context, o outcome) (session.Result, uint6
 	case unknown:
 		p.stats.unknown.Add(1)
 		return session.Result{}, 0, ErrOutcomeUnknown
+	case unsent:
+		return session.Result{}, 0, wire.ErrTimeout
 	}
 	return session.Result{}, 0, wire.ErrNoLeader
+}
+
+// waitApplied waits until this node has applied what the leader has. The outcome stands: a node that lags answers all the
+// same.
+func (p *Proposer) waitApplied(ctx context.Context, index uint64) error {
+	if p.log.Applied() >= index {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, ApplyWait)
+	defer cancel()
+	err := p.log.WaitApplied(wait, index)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, consensus.ErrShutdown) {
+		return nil
+	}
+	return err
 }
 
 // run makes batches of what callers have queued.
@@ -204,39 +254,58 @@ func (p *Proposer) run() {
 // send brings a batch to the leader. Only calls that were surely not appended are tried again.
 func (p *Proposer) send(batch []*call) {
 	deadline := time.Now().Add(LeaderWait)
-	for len(batch) > 0 {
-		batch = claim(batch)
+	for pause := FirstPause; ; pause = min(2*pause, RetryPause) {
+		changed := p.log.Changed() // before the attempt: what changes during it may be what it failed for
+		batch = p.attempt(batch)
 		if len(batch) == 0 {
 			return
 		}
-		outcomes := p.try(batch)
-		var again []*call
-		for i, c := range batch {
-			if outcomes[i].verdict == notAppended {
-				c.unsent()
-				again = append(again, c)
-				continue
-			}
-			c.finish(outcomes[i])
-		}
-		batch = again
-		if len(batch) == 0 {
-			return
-		}
-		if !p.pause() || time.Now().After(deadline) {
-			for _, c := range batch {
-				c.finish(outcome{verdict: notAppended})
-			}
+		if !p.pause(changed, pause) || time.Now().After(deadline) {
+			finishAll(batch, notAppended)
 			return
 		}
 	}
 }
 
-// pause waits a moment; false means that the proposer is closing.
-func (p *Proposer) pause() bool {
-	timer := time.NewTimer(RetryPause)
+// attempt sends a batch once and returns the calls that were surely not appended.
+func (p *Proposer) attempt(batch []*call) (again []*call) {
+	batch = claim(batch)
+	if len(batch) == 0 {
+		return nil
+	}
+	outcomes := p.try(batch)
+	p.learn(outcomes)
+	for i, c := range batch {
+		if outcomes[i].verdict == notAppended {
+			c.again()
+			again = append(again, c)
+			continue
+		}
+		c.finish(outcomes[i])
+	}
+	return again
+}
+
+// learn takes from results that a leader has told what is stable, before their callers can read anything.
+func (p *Proposer) learn(outcomes []outcome) {
+	highest := uint64(0)
+	for _, o := range outcomes {
+		if o.verdict == applied {
+			highest = max(highest, o.index)
+		}
+	}
+	if highest > 0 {
+		p.office.Learn(highest)
+	}
+}
+
+// pause waits for a change of the leader, but no longer than so long; false means that the proposer is closing.
+func (p *Proposer) pause(changed <-chan struct{}, long time.Duration) bool {
+	timer := time.NewTimer(long)
 	defer timer.Stop()
 	select {
+	case <-changed:
+		return true
 	case <-timer.C:
 		return true
 	case <-p.ctx.Done():

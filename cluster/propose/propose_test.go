@@ -27,7 +27,10 @@ type fakeLog struct {
 	lead    bool
 	refuse  error // what Propose ends with
 	hold    chan struct{}
+	answer  session.Result // to each command
 	entries [][]session.Command
+	during  func() error // called by Propose, which ends with what it returns
+	changed chan struct{}
 }
 
 func (l *fakeLog) Propose(_ context.Context, data []byte) consensus.Future {
@@ -37,11 +40,38 @@ func (l *fakeLog) Propose(_ context.Context, data []byte) consensus.Future {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.during != nil {
+		if err := l.during(); err != nil {
+			return fakeFuture{err: err}
+		}
+	}
 	if l.refuse != nil {
 		return fakeFuture{err: l.refuse}
 	}
 	l.entries = append(l.entries, entry.Commands)
-	return fakeFuture{hold: l.hold, index: uint64(len(l.entries)), results: make([]session.Result, len(entry.Commands))}
+	results := make([]session.Result, len(entry.Commands))
+	for i := range results {
+		results[i] = l.answer
+	}
+	return fakeFuture{hold: l.hold, index: uint64(len(l.entries)), term: 7, results: results}
+}
+
+func (l *fakeLog) Changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return l.changed
+}
+
+// changeLocked makes a change and tells of it.
+func (l *fakeLog) changeLocked(change func()) {
+	change()
+	if l.changed != nil {
+		close(l.changed)
+	}
+	l.changed = nil
 }
 
 func (l *fakeLog) set(change func()) {
@@ -63,6 +93,7 @@ func (l *fakeLog) LeaderID() string {
 	return ""
 }
 
+func (l *fakeLog) Applied() uint64                           { return 0 }
 func (l *fakeLog) WaitApplied(context.Context, uint64) error { return nil }
 
 func (l *fakeLog) commands() int {
@@ -78,15 +109,16 @@ func (l *fakeLog) commands() int {
 type fakeFuture struct {
 	hold    chan struct{}
 	index   uint64
+	term    uint64
 	results []session.Result
 	err     error
 }
 
-func (f fakeFuture) Wait(context.Context) (uint64, []session.Result, error) {
+func (f fakeFuture) Wait(context.Context) (consensus.Applied, error) {
 	if f.hold != nil {
 		<-f.hold
 	}
-	return f.index, f.results, f.err
+	return consensus.Applied{Index: f.index, Term: f.term, Results: f.results}, f.err
 }
 
 // remoteLog is how the follower sees the log: led by another.
@@ -97,7 +129,9 @@ func (r remoteLog) Propose(context.Context, []byte) consensus.Future {
 }
 func (r remoteLog) IsLeader() bool                            { return false }
 func (r remoteLog) LeaderID() string                          { return r.log.LeaderID() }
+func (r remoteLog) Changed() <-chan struct{}                  { return r.log.Changed() }
 func (r remoteLog) WaitApplied(context.Context, uint64) error { return nil }
+func (r remoteLog) Applied() uint64                           { return 0 }
 
 // fakeLink carries requests to the leader; a test can lose them before or after they are carried out.
 type fakeLink struct {
@@ -125,16 +159,21 @@ func (l *fakeLink) Call(ctx context.Context, _ string, _ wire.Kind, body []byte)
 	return answer, err
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t *testing.T) *pair { return newPairWith(t, nil, nil) }
+
+func newPairWith(t *testing.T, leads, follows Office) *pair {
 	p := &pair{log: &fakeLog{lead: true}, link: &fakeLink{}}
 	now := func() (session.Time, bool) { return 1, true }
-	p.leader = New(Config{Log: p.log, Peers: p.link, Now: now})
-	p.follower = New(Config{Log: remoteLog{p.log}, Peers: &noHandler{p.link}, Now: now})
+	p.leader = New(Config{Log: p.log, Peers: p.link, Now: now, Office: leads})
+	p.follower = New(Config{Log: remoteLog{p.log}, Peers: &noHandler{p.link}, Now: now, Office: follows})
 	p.leader.Open()
 	p.follower.Open()
 	t.Cleanup(func() {
-		p.follower.Close()
-		p.leader.Close()
+		for _, n := range []*Proposer{p.follower, p.leader} {
+			if n.ctx.Err() == nil {
+				n.Close()
+			}
+		}
 	})
 	return p
 }
@@ -323,6 +362,5 @@ func TestCloseRefusesWhatIsQueued(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, wire.ErrNoLeader)
 			}
 		}
-		p.follower = New(Config{Log: p.log, Peers: &noHandler{p.link}, Now: func() (session.Time, bool) { return 1, true }}) // for the cleanup
 	})
 }

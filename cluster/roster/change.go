@@ -16,7 +16,7 @@ var (
 	ErrMemberNotFound = &session.Error{Code: "member-not-found", Message: "the cluster has no such member: see the list of members"}
 	ErrLastVoter      = &session.Error{Code: "last-voter", Message: "this is the only voter: promote another member first"}
 	ErrQuorumAtRisk   = &session.Error{Code: "quorum-at-risk", Message: "without this voter, those that answer would not be a majority: bring the others back, or remove those that are lost, first"}
-	ErrNotTransferred = &session.Error{Code: "not-transferred", Message: "the leadership stays where it is: the voter that is to take it does not answer or is behind; try again, or name another one"}
+	ErrNotTransferred = &session.Error{Code: "not-transferred", Message: "the leadership was not handed over in time: the voter that is to take it does not answer or is behind, or a disk is slow; look who leads, then try again or name another one"}
 )
 
 // Promote gives a member a vote, for good: a read replica too. One that has not caught up yet gets it when it has. Like
@@ -190,6 +190,8 @@ func (r *Roster) perform(ctx context.Context, o op, n node) error {
 		}
 		return r.cfg.Raft.Demote(ctx, n.id)
 	case opRemove:
+		r.order(n.id) // there is one change at a time
+		defer r.order("")
 		if err := r.remove(ctx, n.id); err != nil {
 			return err
 		}

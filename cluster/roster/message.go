@@ -18,7 +18,7 @@ const (
 	KindLock     wire.Kind = 36 // Proposal → empty
 	KindConfirm  wire.Kind = 37 // to the proposer: does it still stand? Proposal → empty
 	KindHere     wire.Kind = 38 // are you there? Empty → empty
-	KindHealth   wire.Kind = 39 // from the leader: how are you? Empty → condition
+	KindHealth   wire.Kind = 39 // from the leader, or whoever lists the members: how are you? Empty → condition
 	KindChange   wire.Kind = 40 // to the leader: an operator wants this. change → empty
 	KindDismiss  wire.Kind = 41 // from the leader: an operator has removed you. Empty → empty
 )
@@ -43,7 +43,7 @@ type welcome struct {
 	ClusterID  string
 }
 
-// condition is what a member says of itself when the leader asks.
+// condition is what a member says of itself when it is asked.
 type condition struct {
 	Applied    uint64 // index that its machine has applied
 	DiskLow    bool
@@ -80,6 +80,9 @@ func encode(message any) ([]byte, error) {
 func decode[T any](data []byte) (T, error) {
 	var message T
 	if len(data) == 0 || data[0] != messageVersion {
+		return message, session.ErrBadEncoding
+	}
+	if !sound(data[1:]) {
 		return message, session.ErrBadEncoding
 	}
 	if err := msgpack.Unmarshal(data[1:], &message); err != nil {

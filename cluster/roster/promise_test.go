@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"cloakroom/cluster/session"
@@ -262,6 +264,32 @@ func sorted(ids []string) []Server {
 		}
 	}
 	return list
+}
+
+// Lengths that are lies cost no memory.
+func TestLengthsAreLies(t *testing.T) {
+	lies := []string{
+		"\x81\xa1x\xc6\xff\xff\xff\xff", "\x81\xa1x\xdb\xff\xff\xff\xff", "\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff",
+		"\x81\xa7Servers\xdd\x00\xff\xff\xff", "\x81\xa7Servers\xdc\xff\xff\x80", "\x81\xa2ID\xd9\xff", strings.Repeat("\x91", 1<<16),
+	}
+	const most = 1 << 20 // bytes, for all of them
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, lie := range lies {
+		data := append([]byte{messageVersion}, lie...)
+		_, notProposal := decode[Proposal](data)
+		_, notCondition := decode[condition](data)
+		_, notChange := decode[change](data)
+		for _, err := range []error{notProposal, notCondition, notChange} {
+			if !errors.Is(err, session.ErrBadEncoding) {
+				t.Errorf("%.20q is decoded: %v", lie, err)
+			}
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("%d KiB for %d messages", got>>10, len(lies))
+	}
 }
 
 func FuzzDecodeMessages(f *testing.F) {

@@ -101,7 +101,8 @@ type Roster struct {
 	dismissed bool      // an operator has removed this node, which goes before its being removed
 	announced time.Time // last confirmation
 	meta      gossip.Meta
-	turn      int // which of the nodes with state is asked next who leads; used by the roster's loop alone
+	ordered   string // the member that is being removed because an operator wants it
+	turn      int    // which of the nodes with state is asked next who leads; used by the roster's loop alone
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -141,6 +142,20 @@ func (r *Roster) Placed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.placed
+}
+
+// Ordered reports whether a member is being removed right now, by this node as the leader, because an operator wants it:
+// whoever has asked for that knows of it.
+func (r *Roster) Ordered(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return id != "" && r.ordered == id
+}
+
+func (r *Roster) order(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ordered = id
 }
 
 // Bootstrapper reports whether this node bootstrapped the cluster, at this start or an earlier one.

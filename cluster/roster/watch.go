@@ -160,6 +160,12 @@ func (r *Roster) howIs(ctx context.Context, id string) (condition, bool) {
 	return c, err == nil
 }
 
+// Ask asks one member, or this node itself, how it is. Of one of the first version only Answers is known.
+func (r *Roster) Ask(ctx context.Context, id string) (Health, bool) {
+	c, answers := r.howIs(ctx, id)
+	return Health{Applied: c.Applied, DiskLow: c.DiskLow, MemoryFull: c.MemoryFull, Draining: c.Draining, Answers: answers}, answers
+}
+
 // condition is how this node is.
 func (r *Roster) condition() condition {
 	c := condition{Applied: r.cfg.Raft.Applied()}

@@ -13,6 +13,8 @@ func (s step) run(c Command) Result {
 	case *Genesis:
 		return records{s}.genesis(c)
 	case *Tick:
+		return Result{Handed: s.handed}
+	case *Handover:
 		return Result{}
 	case *Create:
 		return s.create(c)
@@ -28,6 +30,12 @@ func (s step) run(c Command) Result {
 		return s.expire(c)
 	case *EndUser:
 		return s.endUser(c)
+	case *EndAll:
+		return s.endAll(c)
+	case *SetRoles:
+		return s.setRoles(c)
+	case *SetLimits:
+		return s.setLimits(c)
 	case *Sweep:
 		return Result{Ended: s.store.sweep(), More: s.SweepPending()}
 	case *PutMember:
@@ -41,11 +49,17 @@ func (s step) run(c Command) Result {
 	}
 }
 
-// here is the end index of everything up to the current command.
-func (s step) here() mark { return mark{seq: s.seq, at: s.clock, mod: s.mod} }
+// here is the end index of everything up to the current command. Before all nodes know version 4 every reason is
+// EndedByUser.
+func (s step) here(why Reason, by string) mark {
+	if !s.modern {
+		why, by = EndedByUser, ""
+	}
+	return mark{seq: s.seq, at: s.clock, mod: s.mod, why: why, by: cut(by, MaxBy)}
+}
 
-func (s step) tombstone(k Key, why Reason) Tombstone {
-	return Tombstone{Key: k, Ended: s.clock, Reason: why, Mod: s.mod}
+func (s step) tombstone(k Key, why Reason, by string) Tombstone {
+	return Tombstone{Key: k, Ended: s.clock, Reason: why, Mod: s.mod, By: cut(by, MaxBy)}
 }
 
 func (s step) putMember(c *PutMember) Result {

@@ -109,7 +109,11 @@ func (s records) updateUser(c *UpdateUser) Result {
 	s.setUser(a, &next)
 	var ended uint32
 	if c.PasswordHash != nil || next.Disabled {
-		ended = s.store.endAll(a, s.here())
+		why := EndedByDisabled
+		if !next.Disabled {
+			why = EndedByPassword
+		}
+		ended = s.store.endAll(a, s.here(why, c.By))
 	}
 	return Result{Rev: next.Rev, Ended: ended}
 }
@@ -123,7 +127,7 @@ func (s records) deleteUser(c *DeleteUser) Result {
 		return refuse(ErrLastAdmin)
 	}
 	a := s.account(old.Realm, old.Username)
-	n := s.store.endAll(a, s.here())
+	n := s.store.endAll(a, s.here(EndedByDeleted, c.By))
 	s.setUser(a, nil)
 	a.realm.drop(a)
 	return Result{Ended: n}
@@ -207,6 +211,9 @@ func (s records) updateRealm(c *UpdateRealm) Result {
 	if old.Name == NativeRealm && !c.Enabled {
 		return refuse(ErrRealmBuiltIn)
 	}
+	if c.IfRev != 0 && c.IfRev != old.Rev {
+		return refuse(ErrRevisionMoved)
+	}
 	next := *old
 	next.Enabled = c.Enabled
 	return s.putRealm(next, c.RoleNames, c.Config)
@@ -239,7 +246,7 @@ func (s records) deleteRealm(c *DeleteRealm) Result {
 		return refuse(ErrRealmInUse)
 	}
 	s.directory.deleteRealm(rs)
-	return Result{Ended: s.store.endRealm(rs, s.here())}
+	return Result{Ended: s.store.endRealm(rs, s.here(EndedByRealm, c.By))}
 }
 
 func allValidIDs(ids []string) bool {

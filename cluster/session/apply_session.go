@@ -27,18 +27,28 @@ func (s step) create(c *Create) Result {
 	if c.NoAdmin && privileged(roles, user, rs.realm) {
 		return refuse(ErrPrivilegedUser)
 	}
-	attrs, err := mergeAttrs(nil, c.Attrs)
+	attrs, err := s.limited(mergeAttrs(s.store.merged, nil, c.Attrs))
+	if err != nil {
+		return refuse(err)
+	}
+	s.store.merged = attrs
+	var replaced *ref
+	if old, ok := s.store.live(c.Replaces); ok {
+		replaced = &old
+	}
+	a := rs.find(c.Username)
+	evict, err := s.makeRoom(a, replaced)
 	if err != nil {
 		return refuse(err)
 	}
 
-	var ended uint32
-	if old, ok := s.store.live(c.Replaces); ok {
-		s.store.end(old, s.tombstone(c.Replaces, EndedByLogin))
+	ended := uint32(evict)
+	if replaced != nil {
+		s.store.end(*replaced, s.tombstone(c.Replaces, EndedByLogin, ""))
 		ended++
 	}
-	a := rs.account(c.Username)
-	ended += s.evict(a)
+	s.evict(a, evict)
+	a = rs.account(c.Username) // not before: an account goes with its last session
 	userID := c.UserID
 	if user == nil && c.AutoCreate {
 		user = &User{ID: c.UserID, Realm: rs.name, Username: a.name, Created: s.clock, Updated: s.clock, Rev: s.seq, Mod: s.mod}
@@ -48,10 +58,12 @@ func (s step) create(c *Create) Result {
 		userID = user.ID
 	}
 	s.store.insert(&Session{
-		Key: c.Key, Realm: rs.name, Username: a.name, UserID: userID, Roles: roles,
-		Surface: c.Surface, CSRFOff: c.CSRFOff, Address: cut(c.Address, MaxAddress), Agent: cut(c.Agent, MaxAgent),
-		Created: s.clock, LastUse: s.clock, Expires: s.clock.Add(c.Lifetime), Idle: c.Idle,
-		Seq: s.seq, Rev: s.seq, Mod: s.mod, Attrs: attrs,
+		Head: Head{
+			Key: c.Key, UserID: userID, Roles: roles, Surface: c.Surface, CSRFOff: c.CSRFOff,
+			Created: s.clock, LastUse: s.clock, Expires: s.clock.Add(c.Lifetime), Idle: c.Idle,
+			Seq: s.seq, Rev: s.seq, Mod: s.mod,
+		},
+		Address: cut(c.Address, MaxAddress), Agent: cut(c.Agent, MaxAgent), Attrs: attrs,
 	}, a, s.clock)
 	s.store.created++
 	return Result{Rev: s.seq, Ended: ended}
@@ -112,14 +124,12 @@ func privileged(fixed []string, user *User, realm *Realm) bool {
 		user != nil && slices.Contains(user.RoleNames, RoleAdmin)
 }
 
-// evict makes room for one session more.
-func (s step) evict(a *account) (ended uint32) {
-	for ; len(a.keys) >= MaxSessionsPerUser; ended++ {
-		oldest := a.keys[0]
-		r, _ := s.store.live(oldest)
-		s.store.end(r, s.tombstone(oldest, EndedByEviction))
+// evict ends the n oldest sessions of an account.
+func (s step) evict(a *account, n int) {
+	for range n {
+		r := s.store.table.ref(a.oldest)
+		s.store.end(r, s.tombstone(r.key, EndedByEviction, ""))
 	}
-	return ended
 }
 
 // usable returns a live session that is not over by the clock either. The replicated last use may lag behind the true
@@ -127,50 +137,57 @@ func (s step) evict(a *account) (ended uint32) {
 func (s step) usable(k Key) (ref, *Error) {
 	r, ok := s.store.live(k)
 	switch {
-	case !ok || r.s.Expires <= s.clock:
+	case !ok || r.expires <= s.clock:
 		return ref{}, ErrSessionInvalid
-	case s.clock > r.s.LastUse.Add(r.s.Idle).Add(max(IdleGrace, s.Grace(r.s.Idle))):
+	case s.clock > r.idleAt().Add(max(IdleGrace, s.Grace(r.idle))):
 		return ref{}, ErrSessionIdle
 	}
 	return r, nil
 }
 
 func (s step) put(c *Put) Result {
-	return s.change(c.Key, c.IfRev, func(attrs []Attr) ([]Attr, *Error) { return mergeAttrs(attrs, c.Attrs) })
+	return s.change(c.Key, c.IfRev, func(dst, attrs []Attr) ([]Attr, *Error) {
+		return s.limited(mergeAttrs(dst, attrs, c.Attrs))
+	})
 }
 
 func (s step) delete(c *Delete) Result {
-	return s.change(c.Key, c.IfRev, func(attrs []Attr) ([]Attr, *Error) { return removeAttrs(attrs, c.Names) })
+	return s.change(c.Key, c.IfRev, func(dst, attrs []Attr) ([]Attr, *Error) { return removeAttrs(dst, attrs, c.Names) })
 }
 
 // change gives a session new attributes, and counts as a use of it.
-func (s step) change(k Key, ifRev uint64, edit func([]Attr) ([]Attr, *Error)) Result {
+func (s step) change(k Key, ifRev uint64, edit func(dst, attrs []Attr) ([]Attr, *Error)) Result {
 	r, err := s.usable(k)
 	if err != nil {
 		return refuse(err)
 	}
-	if ifRev != 0 && ifRev != r.s.Rev {
+	if ifRev != 0 && ifRev != r.rev {
 		return refuse(ErrConflict)
 	}
-	attrs, err := edit(r.s.Attrs)
+	st := &s.store
+	st.attrs = st.table.attrs(st.attrs[:0], r)
+	attrs, err := edit(st.merged, st.attrs)
 	if err != nil {
 		return refuse(err)
 	}
-	next := *r.s
-	next.Attrs, next.LastUse, next.Rev, next.Mod = attrs, s.clock, s.seq, s.mod
-	s.store.replace(r, &next, s.clock)
-	return Result{Rev: next.Rev}
+	st.merged = attrs
+	s.store.setAttrs(r, attrs)
+	if r.lastUse != s.clock {
+		s.store.use(r, s.clock, s.clock)
+	}
+	r.rev, r.mod = s.seq, s.mod
+	return Result{Rev: r.rev}
 }
 
 func (s step) invalidate(c *Invalidate) Result {
-	if !c.Reason.valid() {
+	if !s.knows(c.Reason) {
 		return refuse(ErrBadCommand)
 	}
 	r, err := s.usable(c.Key)
 	if err != nil {
 		return refuse(err)
 	}
-	s.store.end(r, s.tombstone(c.Key, c.Reason))
+	s.store.end(r, s.tombstone(c.Key, c.Reason, c.By))
 	return Result{Ended: 1}
 }
 
@@ -178,12 +195,9 @@ func (s step) touch(c *Touch) Result {
 	for _, u := range c.Uses {
 		at := min(u.At, s.clock) // another node's estimate may be a little ahead
 		r, ok := s.store.live(u.Key)
-		if !ok || at <= r.s.LastUse {
-			continue
+		if ok && at > r.lastUse {
+			s.store.use(r, at, s.clock)
 		}
-		next := *r.s
-		next.LastUse = at
-		s.store.replace(r, &next, s.clock)
 	}
 	return Result{}
 }
@@ -196,8 +210,8 @@ func (s step) expire(c *Expire) Result {
 		if !ok {
 			continue
 		}
-		if why := overBy(r.s, cutoff, s.clock); why != 0 {
-			s.store.end(r, s.tombstone(k, why))
+		if why := overBy(r.row, cutoff, s.clock); why != 0 {
+			s.store.end(r, s.tombstone(k, why, ""))
 			ended++
 		}
 	}
@@ -205,11 +219,10 @@ func (s step) expire(c *Expire) Result {
 }
 
 // overBy says why a session is over: by whichever came first if both timeouts are, and 0 if neither is.
-func overBy(s *Session, cutoff, clock Time) Reason {
-	idleAt := s.LastUse.Add(s.Idle)
-	idle, old := idleAt <= cutoff, s.Expires <= clock
+func overBy(r *row, cutoff, clock Time) Reason {
+	idle, old := r.idleAt() <= cutoff, r.expires <= clock
 	switch {
-	case old && (!idle || s.Expires <= idleAt):
+	case old && (!idle || r.expires <= r.idleAt()):
 		return EndedByLifetime
 	case idle:
 		return EndedByIdle
@@ -218,11 +231,53 @@ func overBy(s *Session, cutoff, clock Time) Reason {
 }
 
 func (s step) endUser(c *EndUser) Result {
+	why := c.Reason
+	if why == 0 {
+		why = EndedByUser
+	}
+	if !s.knows(why) {
+		return refuse(ErrBadCommand)
+	}
 	a := s.account(c.Realm, c.Username)
 	if a == nil {
 		return Result{}
 	}
-	n := s.store.endAll(a, s.here())
+	n := s.store.endAll(a, s.here(why, c.By))
 	a.realm.drop(a)
 	return Result{Ended: n}
+}
+
+// knows reports whether a reason is one that the state may hold by now.
+func (s step) knows(why Reason) bool { return why.Valid() && (s.modern || why < reasonCountV3) }
+
+// endAll takes time in proportion to the realms.
+func (s step) endAll(c *EndAll) Result {
+	var n uint32
+	for _, realm := range s.Realms() {
+		n += s.store.endRealm(s.realms[realm.Name], s.here(EndedByEmergency, c.By))
+	}
+	return Result{Ended: n}
+}
+
+func (s step) setRoles(c *SetRoles) Result {
+	roles, err := s.roleSet(c.Roles)
+	if err != nil {
+		return refuse(err)
+	}
+	if roles == nil {
+		roles = []string{}
+	}
+	a := s.account(c.Realm, c.Username)
+	if a == nil {
+		return Result{}
+	}
+	s.store.table.rows.each(a, func(n uint32) {
+		r := s.store.table.ref(n)
+		if r.roles == 0 || slices.Equal(s.store.table.roles.names(r.roles), roles) {
+			return
+		}
+		s.store.setRoles(r, roles)
+		r.mod = s.mod
+	})
+	return Result{}
 }

@@ -68,6 +68,73 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Touches are most of what is applied.
+func TestTouchesDoNotAllocate(t *testing.T) {
+	m, keys := filled(t, 1000)
+	var touch Touch
+	for _, k := range keys[:16] {
+		touch.Uses = append(touch.Uses, Use{Key: k})
+	}
+	e := &Entry{Stamp: start, Commands: []Command{&touch}}
+	results := make([]Result, 0, 1)
+	if n := testing.AllocsPerRun(1000, func() {
+		e.Stamp += 100
+		for i := range touch.Uses {
+			touch.Uses[i].At = e.Stamp
+		}
+		results = m.AppendApply(results[:0], m.Applied()+1, e)
+		if v, _ := m.Lookup(keys[3]); results[0].Err != nil || v.Session.LastUse != e.Stamp {
+			t.Fatal("not touched")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// allocations carries out one entry again and again, after change has made it the next one, and returns the allocations of each.
+func allocations(m *Machine, e *Entry, change func()) float64 {
+	results := make([]Result, 0, len(e.Commands))
+	return testing.AllocsPerRun(500, func() {
+		e.Stamp += 100
+		change()
+		if results = m.AppendApply(results[:0], m.Applied()+1, e); results[0].Err != nil {
+			panic(results[0].Err)
+		}
+	})
+}
+
+// Changes of attributes, of the same size and of another, work on the bytes that are there.
+func TestChangesDoNotAllocate(t *testing.T) {
+	m, keys := filled(t, 1000)
+	values := []string{"paid", "delivered to a neighbour on the third floor"}
+	put := &Put{Key: keys[7], Attrs: []Attr{{"step", "a"}, {"coupon", ""}}}
+	remove := &Delete{Key: keys[7], Names: []string{"coupon"}}
+	i := 0
+	if n := allocations(m, &Entry{Stamp: start, Commands: []Command{put, remove}}, func() {
+		i++
+		put.Attrs[0].Value = values[i%2]
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	s, _ := m.Session(keys[7])
+	if v, ok := s.Attr("step"); v != values[i%2] || !ok || len(s.Attrs) != len(benchAttrs()) {
+		t.Errorf("%+v", s.Attrs)
+	}
+}
+
+// What an end allocates is the room for the next tombstones, now and then.
+func TestEndsDoNotAllocate(t *testing.T) {
+	m, keys := filled(t, 2000)
+	end := &Invalidate{Reason: EndedByLogout}
+	i := 0
+	if n := allocations(m, &Entry{Stamp: start, Commands: []Command{end}}, func() {
+		end.Key = keys[i]
+		i++
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestEncodingDoesNotAllocate(t *testing.T) {
 	e := benchEntry()
 	buf, err := EncodeEntry(nil, e)
@@ -114,17 +181,39 @@ func BenchmarkApplyCreate(b *testing.B) {
 	}
 }
 
-func BenchmarkApplyPut(b *testing.B) {
-	m, keys := filled(b, 10_000)
-	attrs := []Attr{{"step", "paid"}}
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		e := &Entry{Stamp: start, Commands: []Command{&Put{Key: keys[i%len(keys)], Attrs: attrs}}}
-		if res := m.Apply(m.Applied()+1, e); res[0].Err != nil {
-			b.Fatal(res[0].Err)
-		}
-		i++
+// BenchmarkApply carries out one command an entry, over and over: what no such entry allocates is asserted elsewhere.
+func BenchmarkApply(b *testing.B) {
+	put, touch, end := &Put{Attrs: []Attr{{"step", "paid"}}}, &Touch{Uses: make([]Use, 1)}, &Invalidate{Reason: EndedByLogout}
+	for _, c := range []struct {
+		name string
+		cmd  Command
+		next func(k Key, now Time)
+	}{
+		{"put", put, func(k Key, _ Time) { put.Key = k }},
+		{"touch", touch, func(k Key, now Time) { touch.Uses[0] = Use{Key: k, At: now} }},
+		{"end", end, func(k Key, _ Time) { end.Key = k }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m, keys := filled(b, 20_000)
+			e := &Entry{Stamp: start, Commands: []Command{c.cmd}}
+			results := make([]Result, 0, 1)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if i == len(keys) { // all have ended, or as well begin again
+					b.StopTimer()
+					m, keys = filled(b, 20_000)
+					e.Stamp, i = start, 0
+					b.StartTimer()
+				}
+				e.Stamp++
+				c.next(keys[i], e.Stamp)
+				if results = m.AppendApply(results[:0], m.Applied()+1, e); results[0].Err != nil {
+					b.Fatal(results[0].Err)
+				}
+				i++
+			}
+		})
 	}
 }
 
@@ -181,14 +270,13 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.Run("capture", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			m.Snapshot()
+			m.Snapshot(nil).Release()
 		}
 	})
 	b.Run("write", func(b *testing.B) {
-		s := m.Snapshot()
 		b.ReportAllocs()
 		for b.Loop() {
-			n, err := s.WriteTo(io.Discard)
+			n, err := m.Snapshot(nil).WriteTo(io.Discard)
 			if err != nil {
 				b.Fatal(err)
 			}

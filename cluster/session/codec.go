@@ -11,6 +11,8 @@ const (
 	entryVersion   = 1
 	commandVersion = 1 // of every kind
 	pinnedMember   = 2 // of PutMember with a pin
+	namedBy        = 2 // of what ends sessions, when it says who does
+	ifRevRealm     = 2 // of UpdateRealm with a revision
 	resultVersion  = 1
 )
 
@@ -88,15 +90,44 @@ func formOf(c Command) uint64 {
 	if c, ok := c.(*PutMember); ok && c.Member.Pin != PinNone {
 		return pinnedMember
 	}
+	if c, ok := c.(*UpdateRealm); ok && c.IfRev != 0 {
+		return ifRevRealm
+	}
+	if by := nameIn(c); by != nil && *by != "" {
+		return namedBy
+	}
+	if c, ok := c.(*EndUser); ok && c.Reason != 0 {
+		return namedBy
+	}
 	return commandVersion
 }
 
 // knownForm reports whether the version byte is one of the command's kind.
 func knownForm(c Command, form uint64) bool {
-	if _, ok := c.(*PutMember); ok && form == pinnedMember {
+	switch {
+	case form == commandVersion:
+		return true
+	case form == pinnedMember && c.Kind() == KindPutMember, form == ifRevRealm && c.Kind() == KindUpdateRealm:
 		return true
 	}
-	return form == commandVersion
+	return form == namedBy && nameIn(c) != nil
+}
+
+// nameIn returns where a command of an older version says who ends sessions; nil: it ends none, or always says.
+func nameIn(c Command) *string {
+	switch c := c.(type) {
+	case *Invalidate:
+		return &c.By
+	case *EndUser:
+		return &c.By
+	case *UpdateUser:
+		return &c.By
+	case *DeleteUser:
+		return &c.By
+	case *DeleteRealm:
+		return &c.By
+	}
+	return nil
 }
 
 // encodable checks the limits that hold for the form of a command. All others are Apply's, which answers each with
@@ -179,6 +210,14 @@ func newCommand(kind uint64) body {
 		return new(RemoveMember)
 	case KindPace:
 		return new(Pace)
+	case KindHandover:
+		return new(Handover)
+	case KindSetLimits:
+		return new(SetLimits)
+	case KindEndAll:
+		return new(EndAll)
+	case KindSetRoles:
+		return new(SetRoles)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (c *CreateUser) readBody(r *reader) {
 
 // UpdateUser has nil for a field that stays as it is.
 func (c *UpdateUser) appendBody(dst []byte) []byte {
-	dst = appendString(appendArray(dst, 4), c.ID)
+	dst = appendString(appendFields(dst, c, 4), c.ID)
 	switch {
 	case c.RoleNames == nil:
 		dst = appendNil(dst)
@@ -46,13 +46,15 @@ func (c *UpdateUser) appendBody(dst []byte) []byte {
 		dst = appendString(dst, string(*c.PasswordHash))
 	}
 	if c.Disabled == nil {
-		return appendNil(dst)
+		dst = appendNil(dst)
+	} else {
+		dst = appendBool(dst, *c.Disabled)
 	}
-	return appendBool(dst, *c.Disabled)
+	return appendName(dst, c)
 }
 
 func (c *UpdateUser) readBody(r *reader) {
-	r.fields(4)
+	r.fieldsOf(c, 4)
 	c.ID = r.string()
 	if !r.isNil() {
 		names := r.strings()
@@ -66,13 +68,17 @@ func (c *UpdateUser) readBody(r *reader) {
 		disabled := r.bool()
 		c.Disabled = &disabled
 	}
+	r.name(c)
 }
 
-func (c *DeleteUser) appendBody(dst []byte) []byte { return appendString(appendArray(dst, 1), c.ID) }
+func (c *DeleteUser) appendBody(dst []byte) []byte {
+	return appendName(appendString(appendFields(dst, c, 1), c.ID), c)
+}
 
 func (c *DeleteUser) readBody(r *reader) {
-	r.fields(1)
+	r.fieldsOf(c, 1)
 	c.ID = r.string()
+	r.name(c)
 }
 
 func (c *CreateRole) appendBody(dst []byte) []byte {
@@ -115,20 +121,56 @@ func (c *CreateRealm) readBody(r *reader) {
 }
 
 func (c *UpdateRealm) appendBody(dst []byte) []byte {
-	dst = appendString(appendArray(dst, 4), c.ID)
-	return appendBytes(appendStrings(appendBool(dst, c.Enabled), c.RoleNames), c.Config)
+	fields := 4
+	if c.IfRev != 0 {
+		fields++
+	}
+	dst = appendString(appendArray(dst, fields), c.ID)
+	dst = appendBytes(appendStrings(appendBool(dst, c.Enabled), c.RoleNames), c.Config)
+	if c.IfRev != 0 {
+		dst = appendUint(dst, c.IfRev)
+	}
+	return dst
 }
 
 func (c *UpdateRealm) readBody(r *reader) {
-	r.fields(4)
+	fields := 4
+	if r.form == ifRevRealm {
+		fields++
+	}
+	r.fields(fields)
 	*c = UpdateRealm{ID: r.string(), Enabled: r.bool(), RoleNames: r.strings(), Config: r.blob()}
+	if r.form == ifRevRealm {
+		c.IfRev = r.uint()
+		r.expect(c.IfRev != 0)
+	}
 }
 
-func (c *DeleteRealm) appendBody(dst []byte) []byte { return appendString(appendArray(dst, 1), c.ID) }
+func (c *DeleteRealm) appendBody(dst []byte) []byte {
+	return appendName(appendString(appendFields(dst, c, 1), c.ID), c)
+}
 
 func (c *DeleteRealm) readBody(r *reader) {
-	r.fields(1)
+	r.fieldsOf(c, 1)
 	c.ID = r.string()
+	r.name(c)
+}
+
+func (c *SetLimits) appendBody(dst []byte) []byte {
+	dst = c.Limits.append(appendArray(dst, 2))
+	if c.If == nil {
+		return appendNil(dst)
+	}
+	return c.If.append(dst)
+}
+
+func (c *SetLimits) readBody(r *reader) {
+	r.fields(2)
+	c.Limits = r.limits()
+	if !r.isNil() {
+		before := r.limits()
+		c.If = &before
+	}
 }
 
 func (c *PutMember) appendBody(dst []byte) []byte {
@@ -147,6 +189,13 @@ func (c *RemoveMember) appendBody(dst []byte) []byte { return appendString(appen
 func (c *RemoveMember) readBody(r *reader) {
 	r.fields(1)
 	c.ID = r.string()
+}
+
+func (c *Handover) appendBody(dst []byte) []byte { return appendUint(appendArray(dst, 1), c.Term) }
+
+func (c *Handover) readBody(r *reader) {
+	r.fields(1)
+	*c = Handover{Term: r.uint()}
 }
 
 func (c *Pace) appendBody(dst []byte) []byte {

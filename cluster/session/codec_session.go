@@ -66,12 +66,44 @@ func (c *Delete) readBody(r *reader) {
 }
 
 func (c *Invalidate) appendBody(dst []byte) []byte {
-	return appendUint(appendKey(appendArray(dst, 2), c.Key), uint64(c.Reason))
+	dst = appendUint(appendKey(appendFields(dst, c, 2), c.Key), uint64(c.Reason))
+	return appendName(dst, c)
 }
 
 func (c *Invalidate) readBody(r *reader) {
-	r.fields(2)
+	r.fieldsOf(c, 2)
 	*c = Invalidate{Key: r.key(), Reason: Reason(r.uint8())}
+	r.name(c)
+}
+
+// appendFields begins the fields of a command that may say, after n others, who ends sessions.
+func appendFields(dst []byte, c Command, n int) []byte {
+	if formOf(c) == namedBy {
+		n++
+	}
+	return appendArray(dst, n)
+}
+
+func appendName(dst []byte, c Command) []byte {
+	if formOf(c) == namedBy {
+		dst = appendString(dst, *nameIn(c))
+	}
+	return dst
+}
+
+func (r *reader) fieldsOf(c Command, n int) {
+	if r.form == namedBy {
+		n++
+	}
+	r.fields(n)
+}
+
+// name reads who ends sessions. One command has one encoding: the form that has the field is used only where it is set.
+func (r *reader) name(c Command) {
+	if r.form == namedBy {
+		*nameIn(c) = r.string()
+		r.expect(formOf(c) == namedBy)
+	}
 }
 
 // Touch is an array of keys and times in turn, within the array of its one field.
@@ -106,12 +138,38 @@ func (c *Expire) readBody(r *reader) {
 }
 
 func (c *EndUser) appendBody(dst []byte) []byte {
-	return appendString(appendString(appendArray(dst, 2), c.Realm), c.Username)
+	if formOf(c) != namedBy {
+		return appendString(appendString(appendArray(dst, 2), c.Realm), c.Username)
+	}
+	dst = appendString(appendString(appendArray(dst, 4), c.Realm), c.Username)
+	return appendString(appendUint(dst, uint64(c.Reason)), c.By)
 }
 
 func (c *EndUser) readBody(r *reader) {
-	r.fields(2)
-	*c = EndUser{Realm: r.string(), Username: r.string()}
+	if r.form != namedBy {
+		r.fields(2)
+		*c = EndUser{Realm: r.string(), Username: r.string()}
+		return
+	}
+	r.fields(4)
+	*c = EndUser{Realm: r.string(), Username: r.string(), Reason: Reason(r.uint8()), By: r.string()}
+	r.expect(formOf(c) == namedBy)
+}
+
+func (c *EndAll) appendBody(dst []byte) []byte { return appendString(appendArray(dst, 1), c.By) }
+
+func (c *EndAll) readBody(r *reader) {
+	r.fields(1)
+	c.By = r.string()
+}
+
+func (c *SetRoles) appendBody(dst []byte) []byte {
+	return appendStrings(appendString(appendString(appendArray(dst, 3), c.Realm), c.Username), c.Roles)
+}
+
+func (c *SetRoles) readBody(r *reader) {
+	r.fields(3)
+	*c = SetRoles{Realm: r.string(), Username: r.string(), Roles: r.strings()}
 }
 
 func appendKeys(dst []byte, keys []Key) []byte {

@@ -58,6 +58,27 @@ func everyCommand() map[string]Command {
 		"remove-member":     &RemoveMember{ID: "n1"},
 		"pace":              &Pace{Touch: time.Minute, Grace: 5 * time.Minute},
 		"pace-normal":       &Pace{},
+		"handover":          &Handover{Term: 300},
+
+		"create-bearer":   &Create{Key: key(1), Realm: "native", Username: "bob", Surface: SurfaceBearer, Idle: 1, Lifetime: 1},
+		"invalidate-by":   &Invalidate{Key: key(1), Reason: EndedByRecheck, By: "node n1 (directory)"},
+		"end-user-by":     &EndUser{Realm: "native", Username: "bob", By: "ann@native"},
+		"end-user-why":    &EndUser{Realm: "native", Username: "bob", Reason: EndedByRecheck},
+		"end-user-both":   &EndUser{Realm: "native", Username: "bob", Reason: EndedByRealm, By: strings.Repeat("b", MaxBy+1)},
+		"update-user-by":  &UpdateUser{ID: "u1", RoleNames: new([]string{"dev"}), PasswordHash: new(Secret("h")), Disabled: new(true), By: "ann@native"},
+		"delete-user-by":  &DeleteUser{ID: "u1", By: "ann@native"},
+		"delete-realm-by": &DeleteRealm{ID: "e1", By: "ann@native"},
+		"set-limits": &SetLimits{Limits: Limits{
+			SessionsPerUser: 1000, RefuseLogins: true, Sessions: 70_000, Attributes: 64, SessionBytes: 300,
+		}},
+		"set-limits-none": &SetLimits{},
+		"set-limits-if":   &SetLimits{Limits: Limits{Sessions: 5}, If: &Limits{Sessions: 4}},
+		"update-realm-if": &UpdateRealm{ID: "e1", Enabled: true, RoleNames: []string{"dev"}, IfRev: 300},
+		"set-limits-bad":  &SetLimits{Limits: Limits{SessionsPerUser: -1, Sessions: math.MaxInt32, Attributes: -200}},
+		"end-all":         &EndAll{},
+		"end-all-by":      &EndAll{By: "control socket"},
+		"set-roles":       &SetRoles{Realm: "corp", Username: "eve", Roles: []string{"dev", "ops"}},
+		"set-roles-none":  &SetRoles{Realm: "corp", Username: "eve"},
 	}
 }
 
@@ -98,7 +119,7 @@ func TestGolden(t *testing.T) {
 		})
 	}
 	t.Run("entry", func(t *testing.T) {
-		e := &Entry{Stamp: start, Commands: []Command{&Tick{}, &EndUser{"native", "bob"}}}
+		e := &Entry{Stamp: start, Commands: []Command{&Tick{}, &EndUser{Realm: "native", Username: "bob"}}}
 		b, err := EncodeEntry([]byte("before"), e)
 		if err != nil || !bytes.HasPrefix(b, []byte("before")) {
 			t.Fatal(err)
@@ -108,7 +129,9 @@ func TestGolden(t *testing.T) {
 			t.Errorf("decoded %#v, %v", got, err)
 		}
 	})
-	for name, s := range map[string]*script{"snapshot": busy(t), "snapshot-2": paced(t), "snapshot-sweeping": sweeping(t)} {
+	for name, s := range map[string]*script{
+		"snapshot": busy(t), "snapshot-2": paced(t), "snapshot-sweeping": sweeping(t), "snapshot-3": modern(t),
+	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, name, snapshotOf(t, s.m))
 			m, err := Restore(bytes.NewReader(readGolden(t, name)))
@@ -145,8 +168,8 @@ func TestEveryKindIsTested(t *testing.T) {
 			t.Errorf("kind %d is not tested, or decoded as %d", kind, c.Kind())
 		}
 	}
-	if len(tested) != int(KindPace) {
-		t.Errorf("%d kinds tested, want %d", len(tested), KindPace)
+	if len(tested) != int(KindSetRoles) {
+		t.Errorf("%d kinds tested, want %d", len(tested), KindSetRoles)
 	}
 }
 
@@ -348,6 +371,8 @@ func TestHostileLengthsAllocateNothing(t *testing.T) {
 		"commands": append(appendUint(appendUint(nil, 1), 1), huge...),
 		"touch":    append(appendArray(appendArray(appendUint(appendUint(nil, 1), 1), 1), 0), append([]byte{7, 1, 0x91}, huge...)...),
 		"names":    append(appendKey([]byte{1, 1, 0x91, 5, 1, 0x93}, key(1)), huge...),
+		"roles":    append([]byte{1, 1, 0x91, 26, 1, 0x93, 0xa1, 'r', 0xa1, 'u'}, huge...),
+		"by":       append([]byte{1, 1, 0x91, 25, 1, 0x91, 0xdb}, huge[1:]...),
 		"attrs":    append(appendKey([]byte{1, 1, 0x91, 4, 1, 0x93}, key(1)), huge...),
 		"string":   append([]byte{1, 1, 0x91, 13, 1, 0x91, 0xdb}, huge[1:]...),
 	} {

@@ -29,12 +29,17 @@ const (
 	KindPutMember    Kind = 20
 	KindRemoveMember Kind = 21
 	KindPace         Kind = 22 // since version 2
+	KindHandover     Kind = 23 // since version 3
+	KindSetLimits    Kind = 24 // since version 4
+	KindEndAll       Kind = 25 // since version 4
+	KindSetRoles     Kind = 26 // since version 4
 )
 
-// Version range of commands that this build knows; members announce it. Version 2 adds Pace, and Member.Pin.
+// Version range of commands that this build knows; members announce it. Version 2 adds Pace, and Member.Pin;
+// version 3 Handover; version 4 SetLimits, EndAll, SetRoles, SurfaceBearer, UpdateRealm.IfRev, and who ends sessions (By).
 const (
 	MinVersion = 1
-	MaxVersion = 2
+	MaxVersion = 4
 )
 
 // Command is one change of the state. Its fields are the whole input of its effect, together with the entry's stamp
@@ -52,7 +57,8 @@ type Genesis struct {
 	ServiceID string
 }
 
-// Tick carries nothing but the entry's stamp: a new leader proves its term by it.
+// Tick carries nothing but the entry's stamp: a new leader proves its term by it, and read leases are counted from it. Its
+// result says whether the command before it was a Handover.
 type Tick struct{}
 
 // Create makes a session; nothing else does. Everything that admission needs is in the one command: revisions that
@@ -93,10 +99,12 @@ type Delete struct {
 	IfRev uint64
 }
 
-// Invalidate ends a session. Ending one that has ended, or never was, is ErrSessionInvalid.
+// Invalidate ends a session. Ending one that has ended, or never was, is ErrSessionInvalid. A Reason since version 4 without
+// By is ErrBadCommand until the machine is Modern, as it is to older builds.
 type Invalidate struct {
 	Key    Key
 	Reason Reason
+	By     string // who does, where it is not the owner: user@realm, or a node and why; at most MaxBy bytes, longer ones are cut
 }
 
 // Use says when a session was last used.
@@ -119,6 +127,25 @@ type Expire struct {
 type EndUser struct {
 	Realm    string
 	Username string
+	Reason   Reason // 0: EndedByUser
+	By       string // as Invalidate's
+}
+
+// EndAll ends every session of every realm, at a price that does not depend on their number; Sweep removes the records.
+type EndAll struct{ By string }
+
+// SetRoles replaces the roles of all sessions of a user that were fixed at their creation; those that follow the records
+// are left alone.
+type SetRoles struct {
+	Realm    string
+	Username string
+	Roles    []string
+}
+
+// SetLimits replaces the limits of the whole cluster.
+type SetLimits struct {
+	Limits Limits
+	If     *Limits // nil: unconditional; else what they must be now, as Machine.SetLimits returns it (ErrRevisionMoved)
 }
 
 // Sweep turns at most MaxSweep sessions that were ended by an end index into tombstones.
@@ -140,10 +167,11 @@ type UpdateUser struct {
 	RoleNames    *[]string
 	PasswordHash *Secret
 	Disabled     *bool
+	By           string // as Invalidate's
 }
 
 // DeleteUser removes a user's record and ends all its sessions.
-type DeleteUser struct{ ID string }
+type DeleteUser struct{ ID, By string }
 
 // CreateRole makes a role.
 type CreateRole struct{ ID, Name, Desc string }
@@ -168,10 +196,11 @@ type UpdateRealm struct {
 	Enabled   bool
 	RoleNames []string
 	Config    []byte
+	IfRev     uint64 // 0: unconditional; else Realm.Rev must be this (ErrRevisionMoved). Since version 4
 }
 
 // DeleteRealm removes a realm that has no users (ErrRealmInUse), and ends all sessions made through it.
-type DeleteRealm struct{ ID string }
+type DeleteRealm struct{ ID, By string }
 
 // PutMember sets a node's entry in the roster; Joined is the entry's stamp when it is new.
 type PutMember struct{ Member Member }
@@ -185,6 +214,11 @@ type Pace struct {
 	Touch time.Duration // lowest granularity of touches
 	Grace time.Duration // the granularity that expiry reckons with
 }
+
+// Handover is the last command of a leader that leaves its office in order: all read leases have been given back, and it
+// grants no more. It counts only in an entry of that leader's own term: one that came late into a later one, of the same
+// node, would say what is not true any more.
+type Handover struct{ Term uint64 }
 
 // Kind returns the stored number of each command.
 func (*Genesis) Kind() Kind      { return KindGenesis }
@@ -209,11 +243,16 @@ func (*DeleteRealm) Kind() Kind  { return KindDeleteRealm }
 func (*PutMember) Kind() Kind    { return KindPutMember }
 func (*RemoveMember) Kind() Kind { return KindRemoveMember }
 func (*Pace) Kind() Kind         { return KindPace }
+func (*Handover) Kind() Kind     { return KindHandover }
+func (*SetLimits) Kind() Kind    { return KindSetLimits }
+func (*EndAll) Kind() Kind       { return KindEndAll }
+func (*SetRoles) Kind() Kind     { return KindSetRoles }
 
 // Entry is what one raft log entry holds: commands in order, under one stamp.
 type Entry struct {
 	Stamp    Time // cluster time of the leader that proposed it
 	Commands []Command
+	Term     uint64 // of the log entry. Not encoded: whoever applies it knows, the same on every node
 }
 
 // Result is the outcome of one command.
@@ -222,4 +261,7 @@ type Result struct {
 	Rev   uint64 // Create, Put, Delete: the session's revision after it; users, realms: theirs
 	Ended uint32 // how many sessions it ended (Create: evicted and replaced)
 	More  bool   // Sweep: there is more to sweep
+	// Handed is a Tick's: the command before it was a Handover. It is for the leader that has proposed the tick: it is not
+	// encoded, and a machine that was restored in between does not know and says no.
+	Handed bool
 }

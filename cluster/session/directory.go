@@ -14,12 +14,14 @@ type directory struct {
 	roleUses map[string]int // by name: users and realms that have the role
 	realms   map[string]*realmState
 	realmIDs map[string]*realmState
+	all      *accounts
 	admins   int  // enabled users of the realm native with the role admin among their own
 	everUser bool // there was a user once
 }
 
-func newDirectory() directory {
+func newDirectory(all *accounts) directory {
 	return directory{
+		all:      all,
 		users:    newCow[string, *User](userShards),
 		roles:    make(map[string]*Role),
 		roleIDs:  make(map[string]*Role),
@@ -96,7 +98,7 @@ func (d *directory) account(realm, name string) *account {
 	if rs == nil {
 		return nil
 	}
-	return rs.accounts[name]
+	return rs.find(name)
 }
 
 // setUser makes u the record of an account; nil takes it away.
@@ -107,7 +109,7 @@ func (d *directory) setUser(a *account, u *User) {
 		a.realm.users--
 		d.admins -= adminCount(old)
 	}
-	a.user = u
+	a.setUser(u)
 	if u == nil {
 		return
 	}
@@ -126,7 +128,7 @@ func (d *directory) setRole(r *Role) {
 func (d *directory) setRealm(r *Realm) *realmState {
 	rs := d.realms[r.Name]
 	if rs == nil {
-		rs = newRealmState(r.Name)
+		rs = newRealmState(r.Name, d.all)
 		d.realms[r.Name], d.realmIDs[r.ID] = rs, rs
 	} else {
 		d.useRoles(rs.realm.RoleNames, -1)

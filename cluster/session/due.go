@@ -7,12 +7,13 @@ import (
 
 // handed is a session that due has handed out, and when.
 type handed struct {
-	n  *node
-	at Time
+	n    uint32
+	turn uint32
+	at   Time
 }
 
-// stale holds when the session has ended, was used, or was handed out once more since.
-func (h handed) stale() bool { return h.n.asked != h.at }
+// stale holds when the session has ended, was used, or was handed out once more since; its row may be another's by now.
+func (w *wheel) stale(h handed) bool { return w.rows.at(h.n).turn != h.turn }
 
 // due returns sessions whose idle timeout was over at cutoff or whose lifetime is over at clock, at most limit of
 // them, and hands out none of these again for dueRetry. It looks at a number of sessions in proportion to limit.
@@ -25,8 +26,8 @@ func (w *wheel) due(cutoff, clock Time, limit int) []Key {
 	w.openSecond(now, steps)
 	h := handOut{wheel: w, cutoff: cutoff, clock: clock, now: now, steps: 4 * limit}
 	h.again(limit / 2)
-	h.first(&w.old, limit)
-	h.first(&w.idle, limit)
+	h.first(oldQueue, limit)
+	h.first(idleQueue, limit)
 	h.again(limit)
 	return h.keys
 }
@@ -34,9 +35,9 @@ func (w *wheel) due(cutoff, clock Time, limit int) []Key {
 // oldest returns the deadline of the session that is due for longest, as far as the queues are in order.
 func (w *wheel) oldest() (Time, bool) {
 	at, ok := MaxTime, false
-	for _, q := range []*queue{&w.old, &w.idle} {
-		if q.head != nil {
-			at, ok = min(at, q.head.deadline()), true
+	for _, q := range []int{oldQueue, idleQueue} {
+		if n := w.lists[q].head; n != 0 {
+			at, ok = min(at, w.rows.at(n).deadline()), true
 		}
 	}
 	return at, ok
@@ -44,22 +45,22 @@ func (w *wheel) oldest() (Time, bool) {
 
 // forget drops what needs no second turn: a node that was leader must not keep it.
 func (w *wheel) forget(limit int) {
-	for ; limit > 0 && w.asked.len() > 0 && w.asked.at(w.asked.head).stale(); limit-- {
+	for ; limit > 0 && w.asked.len() > 0 && w.stale(w.asked.at(w.asked.head)); limit-- {
 		w.asked.pop()
 	}
 }
 
 // sortQueues puts what has come due into order, after sessions were added in another.
 func (w *wheel) sortQueues() {
-	for _, q := range []*queue{&w.old, &w.idle} {
-		var nodes []*node
-		for n := q.head; n != nil; n = q.head {
-			q.remove(n)
-			nodes = append(nodes, n)
+	for _, q := range []uint16{oldQueue, idleQueue} {
+		var due []uint32
+		for n := w.lists[q].head; n != 0; n = w.lists[q].head {
+			w.remove(n)
+			due = append(due, n)
 		}
-		slices.SortStableFunc(nodes, func(a, b *node) int { return cmp.Compare(a.deadline(), b.deadline()) })
-		for _, n := range nodes {
-			q.add(n)
+		slices.SortStableFunc(due, func(a, b uint32) int { return cmp.Compare(w.rows.at(a).deadline(), w.rows.at(b).deadline()) })
+		for _, n := range due {
+			w.add(q, n)
 		}
 	}
 }
@@ -72,16 +73,17 @@ type handOut struct {
 	keys               []Key
 }
 
-func (h *handOut) over(n *node) bool { return n.idleAt <= h.cutoff || n.expires <= h.clock }
+func (h *handOut) over(r *row) bool { return r.idleAt() <= h.cutoff || r.expires <= h.clock }
 
 // first goes on with a queue where the last call stopped, up to limit keys in all.
-func (h *handOut) first(q *queue, limit int) {
-	for n := q.fresh; n != nil && len(h.keys) < limit; n = q.fresh {
+func (h *handOut) first(q int, limit int) {
+	for n := h.fresh[q]; n != 0 && len(h.keys) < limit; n = h.fresh[q] {
+		r := h.rows.at(n)
 		switch {
-		case h.over(n):
-			q.fresh = n.next
+		case h.over(r):
+			h.fresh[q] = r.next
 			h.take(n)
-		case n.deadline() > h.now && h.steps > 0:
+		case r.deadline() > h.now && h.steps > 0:
 			h.putBack(n)
 		default: // due by now, but not at the cutoff: neither are those behind it
 			return
@@ -94,12 +96,12 @@ func (h *handOut) again(limit int) {
 	for len(h.keys) < limit && h.steps > 0 && h.asked.len() > 0 {
 		x := h.asked.at(h.asked.head)
 		switch {
-		case x.stale():
+		case h.stale(x):
 			h.steps--
 			h.asked.pop()
 		case x.at <= h.now && h.now < x.at.Add(dueRetry):
 			return
-		case h.over(x.n):
+		case h.over(h.rows.at(x.n)):
 			h.asked.pop()
 			h.take(x.n)
 		default:
@@ -109,67 +111,20 @@ func (h *handOut) again(limit int) {
 	}
 }
 
-func (h *handOut) take(n *node) {
-	n.asked = h.now
-	h.asked.push(handed{n: n, at: h.now})
-	h.keys = append(h.keys, n.key)
+func (h *handOut) take(n uint32) {
+	h.turn++
+	if h.turn == 0 { // it has gone round
+		h.turn++
+	}
+	r := h.rows.at(n)
+	r.turn = h.turn
+	h.asked.push(handed{n: n, turn: h.turn, at: h.now})
+	h.keys = append(h.keys, r.key)
 }
 
 // putBack has a session wait for its turn anew: an earlier call had a later cutoff, and took it for due.
-func (h *handOut) putBack(n *node) {
+func (h *handOut) putBack(n uint32) {
 	h.steps--
 	h.remove(n)
 	h.place(n, h.now)
-}
-
-// queue is a list of sessions whose deadline has passed, in the order in which the wheel found that, which is about
-// that of their deadlines.
-type queue struct {
-	list
-	fresh *node // the first that was not handed out yet; nor were those behind it
-}
-
-func (q *queue) add(n *node) {
-	q.list.add(n)
-	if q.fresh == nil {
-		q.fresh = n
-	}
-}
-
-func (q *queue) remove(n *node) {
-	if q.fresh == n {
-		q.fresh = n.next
-	}
-	n.asked = 0
-	q.list.remove(n)
-}
-
-// list is a doubly linked list of nodes. A node is in one list at a time.
-type list struct{ head, tail *node }
-
-func (l *list) add(n *node) {
-	n.in, n.prev, n.next = l, l.tail, nil
-	if l.tail == nil {
-		l.head = n
-	} else {
-		l.tail.next = n
-	}
-	l.tail = n
-}
-
-func (l *list) remove(n *node) {
-	if n.in != l {
-		panic("BUG: wheel node is not in the list it is removed from")
-	}
-	if n.prev == nil {
-		l.head = n.next
-	} else {
-		n.prev.next = n.next
-	}
-	if n.next == nil {
-		l.tail = n.prev
-	} else {
-		n.next.prev = n.prev
-	}
-	n.in, n.prev, n.next = nil, nil, nil
 }

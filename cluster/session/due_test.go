@@ -9,9 +9,9 @@ import (
 
 // dueWheel holds n sessions that come due one a millisecond, from start on.
 func dueWheel(n int) *wheel {
-	w := &wheel{base: second(start)}
+	w := newWheel()
 	for i := range n {
-		w.add(&node{key: dueKey(i), idleAt: start + Time(i), expires: MaxTime}, start-1)
+		w.session(dueKey(i), start+Time(i), MaxTime, start-1)
 	}
 	return w
 }
@@ -57,9 +57,8 @@ func TestDueWithManyUndecided(t *testing.T) {
 		t.Errorf("handed out %d to %d times", least, most)
 	}
 	// What comes due meanwhile has its turn at once.
-	late := &node{key: dueKey(n), idleAt: now, expires: MaxTime}
-	w.add(late, now-1)
-	if !slices.Contains(w.due(now, now, limit), late.key) {
+	late := w.session(dueKey(n), now, MaxTime, now-1)
+	if !slices.Contains(w.due(now, now, limit), dueKey(n)) {
 		t.Error("a session that has just come due has to wait for those that are undecided")
 	}
 	// One is decided: nobody hears of it again.
@@ -67,7 +66,7 @@ func TestDueWithManyUndecided(t *testing.T) {
 	w.remove(late)
 	for range 200 {
 		now = now.Add(time.Second)
-		if slices.Contains(w.due(now, now, limit), late.key) {
+		if slices.Contains(w.due(now, now, limit), dueKey(n)) {
 			t.Fatal("a session that ended is handed out")
 		}
 	}
@@ -82,7 +81,7 @@ func TestDueSharesTheLimit(t *testing.T) {
 		t.Fatalf("%d keys, want 50", got)
 	}
 	for i := range 10_000 {
-		w.add(&node{key: dueKey(1000 + i), idleAt: now, expires: MaxTime}, now)
+		w.session(dueKey(1000+i), now, MaxTime, now)
 	}
 	now = now.Add(dueRetry)
 	got := w.due(now, now, limit)
@@ -229,14 +228,14 @@ func TestDueForgetsWhatEnded(t *testing.T) {
 	w := dueWheel(n)
 	now := start.Add(n * time.Millisecond)
 	w.advance(now, 1<<20)
-	nodes := make([]*node, 0, n)
-	for x := w.idle.head; x != nil; x = x.next {
-		nodes = append(nodes, x)
+	rows := make([]uint32, 0, n)
+	for x := w.lists[idleQueue].head; x != 0; x = w.rows.at(x).next {
+		rows = append(rows, x)
 	}
 	if got := len(w.due(now, now, n)); got != n {
 		t.Fatalf("%d keys, want %d", got, n)
 	}
-	for i, x := range nodes {
+	for i, x := range rows {
 		if i%2 == 0 {
 			w.remove(x)
 		} else {
@@ -253,8 +252,8 @@ func TestDueForgetsWhatEnded(t *testing.T) {
 	w = dueWheel(n)
 	w.advance(now, 1<<20)
 	w.due(now, now, n)
-	for x := w.idle.head.next; x != nil; x = w.idle.head.next {
-		w.remove(x)
+	for first := w.rows.at(w.lists[idleQueue].head); first.next != 0; {
+		w.remove(first.next)
 	}
 	now = now.Add(dueRetry)
 	before := w.asked.len()

@@ -51,6 +51,9 @@ var (
 	ErrLimitRoles          = &Error{"limit-roles", "a user or realm has at most 64 roles"}
 	ErrLimitRealmConfig    = &Error{"limit-realm-config", "a realm's configuration is at most 16384 bytes long"}
 	ErrLimitDescription    = &Error{"limit-description", "a role's description is at most 1024 bytes long"}
+	ErrLimitUserSessions   = &Error{"limit-user-sessions", "the user has as many sessions as one may have: end one of them first"}
+	ErrLimitSessions       = &Error{"limit-sessions", "the cluster holds as many sessions as it is set to hold"}
+	ErrBadLimits           = &Error{"bad-limits", "a limit is negative, or above what it may be at most"}
 	ErrReservedAttribute   = &Error{"reserved-attribute", "CSRFToken is not an attribute"}
 
 	// ErrBadCommand is the answer to a field that no user chose: a missing or taken id, a timeout of zero. The fault

@@ -27,6 +27,7 @@ func (f *fifo[T]) push(v T) int {
 func (f *fifo[T]) pop() {
 	f.head++
 	if f.head-f.first == fifoChunk {
+		f.chunks[0] = nil // else it would be held until the slice is moved
 		f.chunks = f.chunks[1:]
 		f.first = f.head
 	}
@@ -35,8 +36,10 @@ func (f *fifo[T]) pop() {
 func (f *fifo[T]) len() int { return f.tail - f.head }
 
 // at returns the element at a position between head and tail.
-func (f *fifo[T]) at(pos int) T {
-	return f.chunks[(pos-f.first)/fifoChunk][(pos-f.first)%fifoChunk]
+func (f *fifo[T]) at(pos int) T { return *f.ref(pos) }
+
+func (f *fifo[T]) ref(pos int) *T {
+	return &f.chunks[(pos-f.first)/fifoChunk][(pos-f.first)%fifoChunk]
 }
 
 // view returns the queue as it is now; it stays so.

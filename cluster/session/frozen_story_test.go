@@ -17,9 +17,18 @@ func story(t *testing.T, version int) (s *script, mark uint64) {
 	storyOfLimits(s)
 	storyOfTime(s, version)
 	storyOfEnds(s)
+	if version >= 4 {
+		storyOfQuotas(s)
+		storyOfNames(s)
+		storyOfEndAll(s)
+	}
 	mark = s.index
-	storyOfSweeps(s)
+	storyOfSweeps(s, version)
 	storyOfPace(s, version)
+	if version >= 3 {
+		s.ok(&Handover{})
+		s.ok(&Tick{})
+	}
 	return s, mark
 }
 
@@ -134,10 +143,10 @@ func storyOfSessions(s *script) {
 	s.ok(&Delete{Key: key(4)})
 	s.ok(&Invalidate{Key: key(4), Reason: EndedByLogout})
 	s.fails(&Invalidate{Key: key(4), Reason: EndedByLogout}, ErrSessionInvalid)
-	s.fails(&Invalidate{Key: key(2), Reason: reasonCount}, ErrBadCommand)
+	s.fails(&Invalidate{Key: key(2), Reason: reasonCountV3}, ErrBadCommand)
 	s.do(s.create(5, "corp", "eve"), &Invalidate{Key: key(5), Reason: EndedByOrphan}, s.create(6, "corp", "eve"), &Invalidate{Key: key(6), Reason: EndedByAdmin})
 	var many []Command
-	for i := range MaxSessionsPerUser + 2 {
+	for i := range DefaultSessionsPerUser + 2 {
 		c := s.create(0, "corp", "many")
 		c.Key = Key{byte(i), 7, 15: 7}
 		many = append(many, c)
@@ -216,9 +225,9 @@ func storyOfEnds(s *script) {
 		s.ok(s.create(byte(50+k), "lab", who))
 	}
 	s.ok(s.create(53, "corp", "eve"))
-	s.do(s.create(44, NativeRealm, "ann"), &EndUser{NativeRealm, "ann"}, s.create(45, NativeRealm, "ann"))
-	s.ok(&EndUser{"corp", "none"})
-	s.ok(&EndUser{"lab", "fay"})
+	s.do(s.create(44, NativeRealm, "ann"), &EndUser{Realm: NativeRealm, Username: "ann"}, s.create(45, NativeRealm, "ann"))
+	s.ok(&EndUser{Realm: "corp", Username: "none"})
+	s.ok(&EndUser{Realm: "lab", Username: "fay"})
 	s.ok(s.create(54, "lab", "fay"))
 	s.ok(&UpdateUser{ID: "u-bob", PasswordHash: new(Secret("h3"))})
 	s.ok(&UpdateUser{ID: "u-cyd", Disabled: new(true)})
@@ -234,15 +243,122 @@ func storyOfEnds(s *script) {
 	s.do(s.create(49, NativeRealm, "ann"), &Invalidate{Key: key(49), Reason: EndedByOrphan})
 }
 
-func storyOfSweeps(s *script) {
+// storyOfQuotas has logins and attributes come to the limits of the cluster, and not to, by one.
+func storyOfQuotas(s *script) {
+	login := func(k byte, who string) *Create { return s.create(k, "corp", who) }
+	live := s.m.Stats().Sessions
+	s.fails(&SetLimits{Limits: Limits{SessionsPerUser: MaxSessionsPerUser + 1}}, ErrBadLimits)
+	s.fails(&SetLimits{Limits: Limits{Sessions: -1}}, ErrBadLimits)
+	s.fails(&Invalidate{Key: key(55), Reason: EndedByRecheck}, ErrBadCommand) // of version 3 to the end
+	s.ok(&SetLimits{Limits: Limits{SessionsPerUser: 2, Sessions: live + 4, Attributes: 3, SessionBytes: 20}})
+	s.ok(login(70, "gil"))
+	s.ok(login(71, "gil"))
+	s.ok(login(72, "gil")) // evicts
+	s.ok(login(73, "hal"))
+	s.ok(login(74, "ida"))
+	s.fails(login(75, "joe"), ErrLimitSessions)
+	s.ok(login(75, "gil")) // evicts, and so has room
+	c := login(76, "joe")
+	c.Replaces = key(74)
+	s.ok(c)
+	s.ok(&SetLimits{Limits: Limits{SessionsPerUser: 1, RefuseLogins: true, Attributes: 3, SessionBytes: 20}})
+	s.fails(login(77, "joe"), ErrLimitUserSessions)
+	s.fails(login(77, "gil"), ErrLimitUserSessions)
+	c = login(77, "joe")
+	c.Replaces, c.Attrs, c.Surface = key(76), []Attr{{"a", "1"}, {"b", "2"}, {"c", "3"}}, SurfaceBearer
+	s.ok(c)
+	s.fails(&Put{Key: key(77), Attrs: []Attr{{"d", "4"}}}, ErrLimitAttributes)
+	s.ok(&Put{Key: key(77), Attrs: []Attr{{"c", strings.Repeat("v", 15)}}})
+	s.fails(&Put{Key: key(77), Attrs: []Attr{{"c", strings.Repeat("v", 16)}}}, ErrLimitSessionBytes)
+	c = login(78, "kim")
+	c.Attrs = attrs(4, 0)
+	s.fails(c, ErrLimitAttributes)
+	s.ok(&SetLimits{Limits: Limits{SessionsPerUser: 1}})
+	s.ok(login(78, "gil")) // evicts what is over the lowered limit
+	s.ok(&SetLimits{Limits: Limits{SessionsPerUser: MaxSessionsPerUser}})
+	var many []Command
+	for i := range DefaultSessionsPerUser + 2 {
+		c := login(0, "kim")
+		c.Key = Key{byte(i), 8, 15: 7}
+		many = append(many, c)
+	}
+	s.do(many...)
+	s.fails(&SetLimits{If: &Limits{Sessions: 1}}, ErrRevisionMoved)
+	s.ok(&SetLimits{})
+	s.ok(login(79, "kim")) // evicts three
+}
+
+// storyOfNames has sessions ended by somebody, for each reason that is new.
+func storyOfNames(s *script) {
+	s.ok(&Invalidate{Key: key(78), Reason: EndedByAdmin, By: "ann@native"})
+	s.ok(&Invalidate{Key: key(79), Reason: EndedByRecheck})
+	s.ok(&Invalidate{Key: key(77), Reason: EndedByOrphan, By: "node n1"})
+	s.fails(&EndUser{Realm: "corp", Username: "kim", Reason: reasonCount}, ErrBadCommand)
+	s.ok(&EndUser{Realm: "corp", Username: "kim", Reason: EndedByRecheck, By: strings.Repeat("b", MaxBy-1) + "é"})
+	s.ok(&EndUser{Realm: "corp", Username: "hal", By: "ann@native"})
+	s.ok(s.create(80, NativeRealm, "bob"))
+	s.ok(&UpdateUser{ID: "u-bob", PasswordHash: new(Secret("h4")), By: "bob@native"})
+	s.ok(s.create(81, NativeRealm, "bob"))
+	s.ok(&UpdateUser{ID: "u-bob", PasswordHash: new(Secret("h5")), Disabled: new(true), By: "ann@native"})
+	s.ok(&CreateUser{ID: "u-gus", Realm: NativeRealm, Username: "gus"})
+	s.ok(s.create(82, NativeRealm, "gus"))
+	s.ok(&DeleteUser{ID: "u-gus", By: "ann@native"})
+	s.ok(&UpdateUser{ID: "u-bob", Disabled: new(false)})
+	s.ok(s.create(83, NativeRealm, "bob"))
+	s.ok(&CreateRealm{ID: "e6", Name: "pub", Type: "ldap", Enabled: true})
+	s.ok(s.create(84, "pub", "lea"))
+	s.ok(&DeleteRealm{ID: "e6", By: "ann@native"})
+
+	c := s.create(85, "corp", "lea")
+	c.FixedRoles, c.Roles = true, []string{"dev"}
+	s.ok(c)
+	s.ok(s.create(86, "corp", "lea"))
+	s.ok(&SetRoles{Realm: "corp", Username: "lea", Roles: []string{"ops", "dev", "ops"}})
+	s.ok(&SetRoles{Realm: "corp", Username: "lea", Roles: []string{"dev", "ops"}}) // moves nothing
+	s.ok(&SetRoles{Realm: "corp", Username: "nobody"})
+	s.fails(&SetRoles{Realm: "corp", Username: "lea", Roles: []string{"none"}}, ErrRoleNotFound)
+}
+
+// storyOfEndAll leaves sweeps of realms behind, there and gone, some ended twice, with sweeps of users in between.
+func storyOfEndAll(s *script) {
+	s.ok(&EndAll{By: "control socket"})
+	s.ok(&EndAll{})
+	s.ok(s.create(87, "corp", "lea"))
+	s.ok(s.create(88, "corp", "mia"))
+	s.ok(s.create(89, NativeRealm, "ann"))
+	s.ok(s.create(90, NativeRealm, "bob"))
+	s.ok(&EndUser{Realm: "corp", Username: "lea"})
+	s.ok(s.create(91, "corp", "lea"))
+	s.ok(s.create(92, "lab", "fay"))
+	s.do(s.create(93, "lab", "gus"), &EndAll{}, s.create(94, "lab", "gus"))
+	s.ok(s.create(95, "corp", "lea"))
+	s.ok(&EndUser{Realm: "corp", Username: "lea", By: "ann@native"})
+	s.ok(&DeleteRealm{ID: "e5"})
+	s.ok(&CreateRealm{ID: "e5", Name: "lab", Type: "ldap", Enabled: true}) // of the same id even
+	s.ok(s.create(96, "lab", "gus"))
+	s.ok(s.create(97, "corp", "mia"))
+	c := s.create(98, NativeRealm, "bob")
+	c.Attrs = attrs(2, 3)
+	s.ok(c)
+	s.fails(&Put{Key: key(89), Attrs: attrs(1, 1)}, ErrSessionInvalid)
+}
+
+func storyOfSweeps(s *script, version int) {
 	s.fails(&Put{Key: key(54), Attrs: []Attr{{"x", "y"}}}, ErrSessionInvalid)
 	s.fails(s.create(44, NativeRealm, "ann"), ErrKeyUsed)
-	s.ok(&EndUser{"lab", "fay"})
+	s.ok(&EndUser{Realm: "lab", Username: "fay"})
 	s.ok(&Sweep{})
 	s.ok(&Sweep{})
 	s.ok(&UpdateUser{ID: "u-cyd", Disabled: new(false)})
 	s.fails(s.create(43, NativeRealm, "bob"), ErrKeyUsed) // cyd's is remembered
-	s.pass(TombstoneLife)
+	life := TombstoneLife
+	if version >= 4 {
+		life = WhyLife
+		s.pass(life - time.Millisecond)
+		s.fails(s.create(43, NativeRealm, "bob"), ErrKeyUsed)
+		life = time.Millisecond
+	}
+	s.pass(life)
 	s.ok(&Tick{})
 	s.ok(s.create(43, NativeRealm, "bob"))
 }

@@ -54,8 +54,9 @@ func TestFrozenSnapshot(t *testing.T) {
 				addMissing(t, file, hexLines(snapshotOf(t, m)))
 			}
 			frozen := readHex(t, file)
-			if got := headOf(t, frozen); got != uint64(version) {
-				t.Fatalf("it is of version %d", got)
+			// Version 3 of the commands has nothing to add to a snapshot.
+			if got, want := headOf(t, frozen), [...]uint64{1: 1, 2: 2, 3: 2, 4: 3}[version]; got != want {
+				t.Fatalf("it is of version %d, want %d", got, want)
 			}
 			m, err := Restore(bytes.NewReader(frozen))
 			if err != nil {
@@ -191,19 +192,30 @@ func checkWhole(t *testing.T, m *Machine, log []frozenEntry, version int) {
 			t.Errorf("no command of kind %d was carried out", kind)
 		}
 	}
-	for r := EndedByLogout; r < reasonCount; r++ {
+	reasons := Reason(reasonCountV3)
+	if version >= 4 {
+		reasons = reasonCount
+	}
+	for r := EndedByLogout; r < reasons; r++ {
 		if m.Stats().Ended[r] == 0 {
 			t.Errorf("no session ended by %s", r)
 		}
 	}
-	for _, want := range []*Error{
+	if m.Modern() != (version >= 4) {
+		t.Errorf("modern: %v", m.Modern())
+	}
+	wanted := []*Error{
 		ErrSessionInvalid, ErrSessionIdle, ErrKeyUsed, ErrTooLate, ErrRevisionMoved, ErrConflict, ErrPrivilegedUser,
 		ErrBadUserName, ErrUserExists, ErrUserNotFound, ErrUserDisabled, ErrNotFirstUser, ErrLastAdmin,
 		ErrBadRoleName, ErrRoleExists, ErrRoleNotFound, ErrRoleInUse, ErrRoleBuiltIn,
 		ErrBadRealmName, ErrRealmExists, ErrRealmNotFound, ErrRealmDisabled, ErrRealmInUse, ErrRealmBuiltIn,
 		ErrLimitAttributeKey, ErrLimitAttributeValue, ErrLimitAttributes, ErrLimitSessionBytes, ErrLimitRoles,
 		ErrLimitRealmConfig, ErrLimitDescription, ErrReservedAttribute, ErrBadCommand, ErrOtherCluster,
-	} {
+	}
+	if version >= 4 {
+		wanted = append(wanted, ErrBadLimits, ErrLimitUserSessions, ErrLimitSessions)
+	}
+	for _, want := range wanted {
 		if !seen[want.Code] {
 			t.Errorf("nothing was refused as %s", want.Code)
 		}
@@ -214,32 +226,39 @@ func checkWhole(t *testing.T, m *Machine, log []frozenEntry, version int) {
 // commands, and needs a new version as much as other code does. The frozen logs are too short to reach all of them.
 func TestFrozenLimits(t *testing.T) {
 	for name, n := range map[string][2]int64{
-		"MaxAttributeKey":    {MaxAttributeKey, 128},
-		"MaxAttributeValue":  {MaxAttributeValue, 4096},
-		"MaxAttributes":      {MaxAttributes, 64},
-		"MaxSessionBytes":    {MaxSessionBytes, 16384},
-		"MaxSessionsPerUser": {MaxSessionsPerUser, 100},
-		"MaxName":            {MaxName, 128},
-		"MaxDescription":     {MaxDescription, 1024},
-		"MaxRoles":           {MaxRoles, 64},
-		"MaxRealmConfig":     {MaxRealmConfig, 16384},
-		"MaxAgent":           {MaxAgent, 256},
-		"MaxAddress":         {MaxAddress, 64},
-		"MaxTouches":         {MaxTouches, 1024},
-		"MaxExpire":          {MaxExpire, 1024},
-		"MaxSweep":           {MaxSweep, 1024},
-		"maxSweepScan":       {maxSweepScan, 4096},
-		"maxPrune":           {maxPrune, 4096},
-		"MaxID":              {MaxID, 64},
-		"MaxPasswordHash":    {MaxPasswordHash, 512},
-		"MaxMemberAddress":   {MaxMemberAddress, 255},
-		"maxRecord":          {maxRecord, 65536},
-		"MaxTime":            {int64(MaxTime), 253402300799999},
-		"TombstoneLife":      {int64(TombstoneLife), int64(10 * time.Minute)},
-		"IdleGrace":          {int64(IdleGrace), int64(3 * time.Minute)},
-		"MaxGranularity":     {int64(MaxGranularity), int64(2 * time.Minute)},
-		"TouchSlack":         {int64(TouchSlack), int64(2 * time.Second)},
-		"MaxPace":            {int64(MaxPace), int64(24 * time.Hour)},
+		"MaxAttributeKey":        {MaxAttributeKey, 128},
+		"MaxAttributeValue":      {MaxAttributeValue, 4096},
+		"MaxAttributes":          {MaxAttributes, 64},
+		"MaxSessionBytes":        {MaxSessionBytes, 16384},
+		"DefaultSessionsPerUser": {DefaultSessionsPerUser, 100},
+		"MaxSessionsPerUser":     {MaxSessionsPerUser, 1000},
+		"MaxSessions":            {MaxSessions, 1 << 30},
+		"MaxBy":                  {MaxBy, 320},
+		"maxTombstones":          {maxTombstones, 1 << 20},
+		"WhyLife":                {int64(WhyLife), int64(time.Hour)},
+		"reasonCountV3":          {reasonCountV3, 9},
+		"reasonCount":            {reasonCount, 15},
+		"MaxName":                {MaxName, 128},
+		"MaxDescription":         {MaxDescription, 1024},
+		"MaxRoles":               {MaxRoles, 64},
+		"MaxRealmConfig":         {MaxRealmConfig, 16384},
+		"MaxAgent":               {MaxAgent, 256},
+		"MaxAddress":             {MaxAddress, 64},
+		"MaxTouches":             {MaxTouches, 1024},
+		"MaxExpire":              {MaxExpire, 1024},
+		"MaxSweep":               {MaxSweep, 1024},
+		"maxSweepScan":           {maxSweepScan, 4096},
+		"maxPrune":               {maxPrune, 4096},
+		"MaxID":                  {MaxID, 64},
+		"MaxPasswordHash":        {MaxPasswordHash, 512},
+		"MaxMemberAddress":       {MaxMemberAddress, 255},
+		"maxRecord":              {maxRecord, 65536},
+		"MaxTime":                {int64(MaxTime), 253402300799999},
+		"TombstoneLife":          {int64(TombstoneLife), int64(10 * time.Minute)},
+		"IdleGrace":              {int64(IdleGrace), int64(3 * time.Minute)},
+		"MaxGranularity":         {int64(MaxGranularity), int64(2 * time.Minute)},
+		"TouchSlack":             {int64(TouchSlack), int64(2 * time.Second)},
+		"MaxPace":                {int64(MaxPace), int64(24 * time.Hour)},
 	} {
 		if n[0] != n[1] {
 			t.Errorf("%s is %d, was %d", name, n[0], n[1])

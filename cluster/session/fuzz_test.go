@@ -31,7 +31,7 @@ func corpus(t testing.TB) map[string]map[string][]byte {
 		}
 		c["FuzzDecodeResult"][name] = b
 	}
-	for name, m := range map[string]*Machine{"empty": New(), "formed": formed(), "paced": pacedMachine()} {
+	for name, m := range map[string]*Machine{"empty": New(), "formed": formed(), "paced": pacedMachine(), "modern": modernMachine()} {
 		c["FuzzRestore"][name] = unsummed(snapshotOf(t, m))
 	}
 	for seed := range uint64(4) {
@@ -64,6 +64,32 @@ func pacedMachine() *Machine {
 	m.Apply(2, &Entry{Stamp: start, Commands: []Command{
 		&Pace{Grace: time.Minute}, &PutMember{Member{ID: "n1", Name: "n1", Pin: PinVoter}}, &PutMember{Member{ID: "n2", Name: "n2"}},
 	}})
+	return m
+}
+
+// modernMachine is a small one whose snapshot is of version 3, with sweeps of all kinds.
+func modernMachine() *Machine {
+	m := formed()
+	login := func(k byte, realm, who string) {
+		r, _ := m.RealmByName(realm)
+		m.Apply(m.Applied()+1, &Entry{Stamp: start, Commands: []Command{&Create{
+			Key: key(k), Realm: realm, RealmRev: r.Rev, Username: who, Surface: SurfaceBearer, FixedRoles: true, Idle: time.Minute, Lifetime: time.Hour,
+		}}})
+	}
+	do := func(cmds ...Command) { m.Apply(m.Applied()+1, &Entry{Stamp: start, Commands: cmds}) }
+	do(&CreateRealm{ID: "e1", Name: "corp", Type: "ldap", Enabled: true}, &SetLimits{Limits: Limits{SessionsPerUser: 3, Sessions: 50}})
+	login(1, "corp", "eve")
+	login(2, "native", "eve")
+	do(&EndAll{By: "x"})
+	login(3, "corp", "eve")
+	do(&EndUser{Realm: "corp", Username: "eve", Reason: EndedByRecheck, By: "n1"})
+	login(4, "corp", "eve")
+	do(&EndAll{})
+	login(5, "corp", "eve")
+	do(&DeleteRealm{ID: "e1"}, &CreateRealm{ID: "e2", Name: "corp", Type: "ldap", Enabled: true})
+	login(6, "corp", "eve")
+	login(7, "corp", "eve")
+	do(&Invalidate{Key: key(7), Reason: EndedByAdmin, By: "ann@native"})
 	return m
 }
 
@@ -158,7 +184,7 @@ func useUp(t *testing.T, m *Machine) {
 	}
 	sessions := m.Sessions(Key{}, 200)
 	for _, s := range sessions {
-		if v, ok := m.Lookup(s.Key); !ok || v.Session != s {
+		if v, ok := m.Lookup(s.Key); !ok || v.Session.Key != s.Key || v.Session.Rev != s.Rev {
 			t.Fatalf("session %s is listed, but not found", s.Key)
 		}
 	}
@@ -169,9 +195,24 @@ func useUp(t *testing.T, m *Machine) {
 		case 1:
 			apply(&Invalidate{Key: s.Key, Reason: EndedByLogout})
 		}
+		if i%5 == 4 {
+			apply(&EndAll{By: "x"})
+		}
+		apply(&SetRoles{Realm: s.Realm, Username: s.Username})
 		apply(&EndUser{Realm: s.Realm, Username: s.Username})
 	}
+	for _, s := range sessions {
+		if _, ok := m.Lookup(s.Key); ok {
+			t.Fatalf("session %s has not ended", s.Key)
+		}
+	}
 	m.Due(m.Clock(), 100)
+	if owners := ownersOf(m, 5); len(owners) > 0 && len(sessions) < 200 {
+		t.Fatalf("owners %v of no session", owners)
+	}
+	apply(&EndAll{})
+	apply(&Sweep{})
+	reread(t, m)
 	for _, r := range m.Realms() {
 		apply(&DeleteRealm{ID: r.ID})
 	}

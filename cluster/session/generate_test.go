@@ -3,6 +3,8 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +16,21 @@ type generator struct {
 	md   *model
 	keys []Key // every key ever used
 	made int
+	old  int // so many commands are of a cluster that may have older nodes
+}
+
+// start has the first commands be without anything of version 4.
+func (g *generator) start(old int) { g.old = old }
+
+// newer is true when something of version 4 may come; then rarely says how often it does.
+func (g *generator) newer(k int) bool { return g.old <= 0 && g.rarely(k) }
+
+// by is nobody, most of the time.
+func (g *generator) by() string {
+	if !g.newer(4) {
+		return ""
+	}
+	return pick(g, "ann@native", "node n1 (directory)", strings.Repeat("b", 330))
 }
 
 func (g *generator) more() bool { return len(g.data) > 0 }
@@ -48,13 +65,34 @@ func (g *generator) entry() *Entry {
 			e.Commands = append(e.Commands, &c)
 		}
 	}
+	if g.rarely(25) {
+		e.Commands = append(e.Commands, g.remade(pick(g, "corp", "lab"))...)
+	}
 	for range 1 + g.n(4) {
 		e.Commands = append(e.Commands, g.command())
 	}
 	return e
 }
 
+// remade removes a realm with all that is in it, and makes another one of that name, perhaps of that id.
+func (g *generator) remade(name string) []Command {
+	var cmds []Command
+	for _, id := range slices.Sorted(maps.Keys(g.md.users)) {
+		if g.md.users[id].Realm == name {
+			cmds = append(cmds, &DeleteUser{ID: id, By: g.by()})
+		}
+	}
+	if r, ok := g.md.realm(name); ok {
+		cmds = append(cmds, &DeleteRealm{ID: r.ID, By: g.by()})
+	}
+	return append(cmds, &CreateRealm{ID: pick(g, "e1", "e2", "e3", "e4"), Name: name, Type: "ldap", Enabled: true})
+}
+
 func (g *generator) command() Command {
+	g.old--
+	if g.newer(12) {
+		return g.newerCommand()
+	}
 	switch g.n(32) {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		return g.create(g.username())
@@ -63,7 +101,7 @@ func (g *generator) command() Command {
 	case 12, 13:
 		return &Delete{Key: g.key(), Names: g.names(), IfRev: g.ifRev()}
 	case 14:
-		return &Invalidate{Key: g.key(), Reason: pick(g, EndedByLogout, EndedByAdmin, EndedByOrphan, 0, 9)}
+		return &Invalidate{Key: g.key(), Reason: pick(g, EndedByLogout, EndedByAdmin, EndedByOrphan, 0, 9, 14, 15), By: g.by()}
 	case 15, 16:
 		t := &Touch{}
 		for range g.n(5) {
@@ -77,12 +115,19 @@ func (g *generator) command() Command {
 		}
 		return x
 	case 19, 20:
-		return &EndUser{Realm: g.realm(), Username: g.username()}
+		c := &EndUser{Realm: g.realm(), Username: g.username(), By: g.by()}
+		if g.newer(4) {
+			c.Reason = pick(g, EndedByRecheck, EndedByAdmin, EndedByUser, EndedByEmergency, 15)
+		}
+		return c
 	case 21:
 		return &Sweep{}
 	case 22:
-		if g.n(2) == 0 {
+		switch g.n(4) {
+		case 0, 1:
 			return &Pace{Touch: g.pace(), Grace: g.pace()}
+		case 2:
+			return &Handover{}
 		}
 		return &Tick{}
 	case 23:
@@ -96,6 +141,30 @@ func (g *generator) command() Command {
 	return g.recordCommand()
 }
 
+func (g *generator) newerCommand() Command {
+	switch g.n(8) {
+	case 0, 1, 2:
+		return &EndAll{By: pick(g, "", "control socket", strings.Repeat("b", 330))}
+	case 3, 4, 5:
+		return &SetRoles{Realm: g.realm(), Username: g.username(), Roles: g.roleNames()}
+	}
+	l := Limits{RefuseLogins: g.n(4) == 0}
+	switch g.n(6) {
+	case 0, 1:
+		l.SessionsPerUser = pick(g, 1, 3, 30, 120, 1000, 1001, -1)
+	case 2:
+		l.Sessions = pick(g, 1, 20, 60, 200, 1<<30, 1<<30+1, -1)
+	case 3:
+		l.Attributes = pick(g, 1, 3, 41, 64, 65, -1)
+	case 4:
+		l.SessionBytes = pick(g, 1, 5, 4200, 16384, 16385, -1)
+	}
+	if g.rarely(4) {
+		return &SetLimits{Limits: l, If: &Limits{SessionsPerUser: g.n(3)}}
+	}
+	return &SetLimits{Limits: l}
+}
+
 func (g *generator) recordCommand() Command {
 	id := pick(g, "u1", "u2", "u3", "u4", "u5", "", "é")
 	switch g.n(16) {
@@ -105,7 +174,7 @@ func (g *generator) recordCommand() Command {
 			PasswordHash: "$argon2id$x", First: g.rarely(4),
 		}
 	case 3, 4, 5, 6:
-		u := &UpdateUser{ID: id}
+		u := &UpdateUser{ID: id, By: g.by()}
 		if names := g.roleNames(); g.n(2) == 0 {
 			u.RoleNames = &names
 		}
@@ -117,7 +186,7 @@ func (g *generator) recordCommand() Command {
 		}
 		return u
 	case 7, 8:
-		return &DeleteUser{ID: id}
+		return &DeleteUser{ID: id, By: g.by()}
 	case 9:
 		return &CreateRole{ID: pick(g, "ra", "rb", "r3", "r4"), Name: g.role(), Desc: pick(g, "", "x", strings.Repeat("d", 1025))}
 	case 10:
@@ -129,9 +198,9 @@ func (g *generator) recordCommand() Command {
 			ID: pick(g, "e0", "e1", "e2"), Name: g.realm(), Type: "ldap", Enabled: !g.rarely(4), RoleNames: g.roleNames(), Config: []byte(pick(g, "", "{}")),
 		}
 	case 13:
-		return &UpdateRealm{ID: pick(g, "e0", "e1", "e2"), Enabled: !g.rarely(4), RoleNames: g.roleNames()}
+		return &UpdateRealm{ID: pick(g, "e0", "e1", "e2", "e3"), Enabled: !g.rarely(4), RoleNames: g.roleNames()}
 	case 14:
-		return &DeleteRealm{ID: pick(g, "e0", "e1", "e2")}
+		return &DeleteRealm{ID: pick(g, "e0", "e1", "e2"), By: g.by()}
 	}
 	return &Genesis{ClusterID: pick(g, "c1", "c2"), RealmID: "e0", AdminID: "ra", ServiceID: "rb"}
 }
@@ -174,7 +243,10 @@ func (g *generator) create(username string) *Create {
 	case 9, 10:
 		c.NoAdmin = true
 	case 11:
-		c.Surface = pick[Surface](g, 0, 4)
+		c.Surface = pick[Surface](g, 0, 5)
+		if g.newer(2) {
+			c.Surface = SurfaceBearer
+		}
 	case 12:
 		c.Agent, c.Address = strings.Repeat("a", 300), strings.Repeat("b", 70)
 	case 13:

@@ -9,7 +9,9 @@ const (
 	MaxAttributeValue  = 4 << 10  // bytes
 	MaxAttributes      = 64       // a session
 	MaxSessionBytes    = 16 << 10 // bytes of attribute keys and values, a session
-	MaxSessionsPerUser = 100      // the oldest goes: a user's devices, with room for scripts
+	MaxSessionsPerUser = 1000     // the most that a cluster may be set to allow: what one login may end
+	MaxSessions        = 1 << 30  // the most that a cluster may be set to hold: more than memory does
+	MaxBy              = 320      // bytes of who ended a session, kept with it: a user name, @, a realm's name, and room
 	MaxName            = 128      // bytes of a user, role or realm name: it goes into headers
 	MaxDescription     = 1024     // bytes of a role's description
 	MaxRoles           = 64       // a user, a realm, a session
@@ -21,9 +23,19 @@ const (
 	MaxSweep           = 1024     // sessions ended by one Sweep
 )
 
+// DefaultSessionsPerUser is how many sessions a user has before the oldest goes: a user's devices, with room for scripts.
+const DefaultSessionsPerUser = 100
+
 // TombstoneLife is how long the machine remembers an ended session: longer than an anonymous login token is good
 // for (5 minutes), so that a used one is refused until it is too old anyway.
 const TombstoneLife = 10 * time.Minute
+
+// WhyLife is how long the machine can tell who ended a session and why, once all nodes know of version 4; but no more than
+// maxTombstones of them are kept for longer than TombstoneLife. Before that version it is TombstoneLife.
+const (
+	WhyLife       = time.Hour
+	maxTombstones = 1 << 20 // some 100 MB
+)
 
 // IdleGrace is how far the replicated last use may lag behind the true one, at least, before the machine itself treats
 // a session as idle. It is more than Machine.Grace unless the pace was raised: the machine is the last to refuse.
@@ -40,9 +52,10 @@ const (
 
 // Limits of one step of the machine. What one entry may cause must not grow with the number of sessions.
 const (
-	maxSweepScan = 4096 // records that one Sweep looks at for the sessions of a deleted realm
+	maxSweepScan = 4096 // records that one Sweep looks at for the sessions of a whole realm
 	maxPrune     = 4096 // tombstones forgotten with one entry: more than one entry's worth of ends
 	wheelSteps   = 1024 // sessions that the expiry wheel looks at with one entry
+	walkSessions = 64   // sessions that a snapshot writes, and those of the shard that it is at, before it lets go of the lock
 )
 
 // wheelSeconds is how far ahead the expiry wheel reaches; later deadlines are looked at on the way. At ten million

@@ -51,7 +51,7 @@ func (md *model) record(c Command) Result {
 			md.users[c.ID] = u
 			return Result{Err: ErrLastAdmin}
 		}
-		return Result{Ended: md.endUser(u)}
+		return Result{Ended: md.endUser(u.Realm, u.Username, EndedByDeleted, c.By)}
 	case *CreateRole:
 		return md.createRole(c)
 	case *UpdateRole:
@@ -88,6 +88,9 @@ func (md *model) record(c Command) Result {
 		}
 		if r.Name == "native" && !c.Enabled {
 			return Result{Err: ErrRealmBuiltIn}
+		}
+		if c.IfRev != 0 && c.IfRev != r.Rev {
+			return Result{Err: ErrRevisionMoved}
 		}
 		r.Enabled = c.Enabled
 		return md.setRealm(r, c.RoleNames, c.Config)
@@ -156,7 +159,11 @@ func (md *model) updateUser(c *UpdateUser) Result {
 	}
 	res := Result{Rev: md.seq}
 	if c.PasswordHash != nil || u.Disabled {
-		res.Ended = md.endUser(u)
+		why := EndedByPassword
+		if u.Disabled {
+			why = EndedByDisabled
+		}
+		res.Ended = md.endUser(u.Realm, u.Username, why, c.By)
 	}
 	return res
 }
@@ -230,11 +237,11 @@ func (md *model) deleteRealm(c *DeleteRealm) Result {
 		}
 	}
 	delete(md.realms, c.ID)
-	return Result{Ended: md.endWhere(func(s Session) bool { return s.Realm == r.Name }, byKey)}
+	return Result{Ended: md.endWhere(func(s Session) bool { return s.Realm == r.Name }, nil, EndedByRealm, c.By)}
 }
 
-func (md *model) endUser(u User) uint32 {
-	return md.endWhere(func(s Session) bool { return s.Realm == u.Realm && s.Username == u.Username }, bySeq)
+func (md *model) endUser(realm, name string, why Reason, by string) uint32 {
+	return md.endWhere(func(s Session) bool { return s.Realm == realm && s.Username == name }, bySeq, why, by)
 }
 
 func (md *model) user(realm, name string) (User, bool) {

@@ -1,10 +1,7 @@
 package session
 
 import (
-	"cmp"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,12 +15,15 @@ type model struct {
 	everUser  bool
 	sessions  map[Key]*modelSession // live, or ended and not yet swept
 	tombs     []Tombstone           // in the order of pruning
-	queue     []Key                 // to be swept
-	users     map[string]User       // by id
-	roles     map[string]Role       // by id
-	realms    map[string]Realm      // by id
+	queue     []modelSweep
+	users     map[string]User  // by id
+	roles     map[string]Role  // by id
+	realms    map[string]Realm // by id
 	members   map[string]Member
 	pace      Pace
+	limits    Limits
+	modern    bool // a command of version 4 was carried out
+	heard     []string
 	lostAt    Time
 	late      int // changes of sessions that were idle for longer than IdleGrace forgives
 	created   uint64
@@ -45,13 +45,23 @@ func newModel() *model {
 func (md *model) apply(index uint64, e *Entry) []Result {
 	md.clock = max(md.clock, e.Stamp)
 	md.mod = index
-	for len(md.tombs) > 0 && md.clock-md.tombs[0].Ended >= Time(TombstoneLife.Milliseconds()) {
+	life := Time(10 * 60 * 1000)
+	if md.modern {
+		life = 60 * 60 * 1000 // there is always room in these tests
+	}
+	for len(md.tombs) > 0 && md.clock-md.tombs[0].Ended >= life {
 		md.tombs = md.tombs[1:]
 	}
 	results := []Result{}
 	for _, c := range e.Commands {
 		md.seq++
-		results = append(results, md.one(c))
+		before := md.modern
+		md.modern = before || ofVersion4(c)
+		res := md.one(c)
+		if res.Err != nil {
+			md.modern = before
+		}
+		results = append(results, res)
 	}
 	return results
 }
@@ -60,7 +70,7 @@ func (md *model) one(c Command) Result {
 	switch c := c.(type) {
 	case *Genesis:
 		return md.genesis(c)
-	case *Tick:
+	case *Tick, *Handover:
 		return Result{}
 	case *Create:
 		return md.create(c)
@@ -69,13 +79,13 @@ func (md *model) one(c Command) Result {
 	case *Delete:
 		return md.delete(c)
 	case *Invalidate:
-		if c.Reason < 1 || c.Reason > 8 {
+		if !md.reason(c.Reason) {
 			return Result{Err: ErrBadCommand}
 		}
 		if err := md.usable(c.Key); err != nil {
 			return Result{Err: err}
 		}
-		md.end(c.Key, c.Reason)
+		md.end(c.Key, c.Reason, c.By)
 		return Result{Ended: 1}
 	case *Touch:
 		for _, u := range c.Uses {
@@ -87,7 +97,20 @@ func (md *model) one(c Command) Result {
 	case *Expire:
 		return md.expire(c)
 	case *EndUser:
-		return Result{Ended: md.endWhere(func(s Session) bool { return s.Realm == c.Realm && s.Username == c.Username }, bySeq)}
+		why := c.Reason
+		if why == 0 {
+			why = EndedByUser
+		}
+		if !md.reason(why) {
+			return Result{Err: ErrBadCommand}
+		}
+		return Result{Ended: md.endUser(c.Realm, c.Username, why, c.By)}
+	case *EndAll:
+		return md.endAll(c)
+	case *SetRoles:
+		return md.setRoles(c)
+	case *SetLimits:
+		return md.setLimits(c)
 	case *Sweep:
 		return md.sweep()
 	case *PutMember:
@@ -116,7 +139,7 @@ func (md *model) one(c Command) Result {
 }
 
 func (md *model) put(c *Put) Result {
-	return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error { return modelSet(attrs, c.Attrs) })
+	return md.change(c.Key, c.IfRev, func(attrs map[string]string) *Error { return md.set(attrs, c.Attrs) })
 }
 
 func (md *model) delete(c *Delete) Result {
@@ -141,10 +164,12 @@ func (md *model) create(c *Create) Result {
 	realm, _ := md.realm(c.Realm)
 	user, known := md.user(c.Realm, c.Username)
 	s := Session{
-		Key: c.Key, Realm: c.Realm, Username: c.Username, UserID: c.UserID, Surface: c.Surface, CSRFOff: c.CSRFOff,
+		Head: Head{
+			Key: c.Key, Realm: c.Realm, Username: c.Username, UserID: c.UserID, Surface: c.Surface, CSRFOff: c.CSRFOff,
+			Created: md.clock, LastUse: md.clock, Idle: c.Idle, Seq: md.seq, Rev: md.seq, Mod: md.mod,
+			Expires: md.clock + Time(c.Lifetime.Milliseconds()),
+		},
 		Address: c.Address[:min(len(c.Address), 64)], Agent: c.Agent[:min(len(c.Agent), 256)], // ASCII in these tests
-		Created: md.clock, LastUse: md.clock, Idle: c.Idle, Seq: md.seq, Rev: md.seq, Mod: md.mod,
-		Expires: md.clock + Time(c.Lifetime.Milliseconds()),
 	}
 	if known {
 		s.UserID = user.ID
@@ -161,18 +186,21 @@ func (md *model) create(c *Create) Result {
 		return Result{Err: ErrPrivilegedUser}
 	}
 	attrs := map[string]string{}
-	if err := modelSet(attrs, c.Attrs); err != nil {
+	if err := md.set(attrs, c.Attrs); err != nil {
 		return Result{Err: err}
 	}
 	s.Attrs = modelAttrs(attrs)
+	if err := md.noRoom(c); err != nil {
+		return Result{Err: err}
+	}
 
 	var ended uint32
 	if md.live(c.Replaces) != nil {
-		md.end(c.Replaces, EndedByLogin)
+		md.end(c.Replaces, EndedByLogin, "")
 		ended++
 	}
-	for own := md.of(c.Realm, c.Username); len(own) >= 100; own = own[1:] {
-		md.end(own[0].Key, EndedByEviction)
+	for own := md.of(c.Realm, c.Username); len(own) >= md.mostOfAUser(); own = own[1:] {
+		md.end(own[0].Key, EndedByEviction, "")
 		ended++
 	}
 	if !known && c.AutoCreate {
@@ -191,7 +219,7 @@ func (md *model) refusal(c *Create) *Error {
 	if c.NotAfter != 0 && md.clock > c.NotAfter {
 		return ErrTooLate
 	}
-	if c.Key == (Key{}) || c.Idle < 1e6 || c.Lifetime < 1e6 || c.Surface < 1 || c.Surface > 3 {
+	if c.Key == (Key{}) || c.Idle < 1e6 || c.Lifetime < 1e6 || c.Surface < 1 || c.Surface > 4 {
 		return ErrBadCommand
 	}
 	if md.sessions[c.Key] != nil || slices.ContainsFunc(md.tombs, func(t Tombstone) bool { return t.Key == c.Key }) {
@@ -281,9 +309,9 @@ func (md *model) expire(c *Expire) Result {
 		old := s.Expires <= md.clock
 		switch {
 		case idle && old && idleAt < s.Expires, idle && !old:
-			md.end(k, EndedByIdle)
+			md.end(k, EndedByIdle, "")
 		case old:
-			md.end(k, EndedByLifetime)
+			md.end(k, EndedByLifetime, "")
 		default:
 			continue
 		}
@@ -299,43 +327,6 @@ func (md *model) live(k Key) *modelSession {
 	return nil
 }
 
-// end ends a session at once.
-func (md *model) end(k Key, why Reason) {
-	delete(md.sessions, k)
-	md.tombs = append(md.tombs, Tombstone{Key: k, Ended: md.clock, Reason: why, Mod: md.mod})
-	md.ended[why]++
-}
-
-// endWhere ends the sessions that match, leaving their tombstones to sweeps in the given order.
-func (md *model) endWhere(match func(Session) bool, order func(a, b Session) int) uint32 {
-	var found []Session
-	for _, s := range md.sessions {
-		if s.tomb == nil && match(s.Session) {
-			s.tomb = &Tombstone{Key: s.Key, Ended: md.clock, Reason: EndedByUser, Mod: md.mod}
-			found = append(found, s.Session)
-			md.ended[EndedByUser]++
-		}
-	}
-	slices.SortFunc(found, order)
-	for _, s := range found {
-		md.queue = append(md.queue, s.Key)
-	}
-	return uint32(len(found))
-}
-
-func bySeq(a, b Session) int { return cmp.Compare(a.Seq, b.Seq) }
-func byKey(a, b Session) int { return strings.Compare(string(a.Key[:]), string(b.Key[:])) }
-
-func (md *model) sweep() Result {
-	n := min(len(md.queue), 1024)
-	for _, k := range md.queue[:n] {
-		md.tombs = append(md.tombs, *md.sessions[k].tomb)
-		delete(md.sessions, k)
-	}
-	md.queue = md.queue[n:]
-	return Result{Ended: uint32(n), More: len(md.queue) > 0}
-}
-
 // of returns a user's live sessions, oldest first.
 func (md *model) of(realm, username string) []Session {
 	var own []Session
@@ -346,37 +337,4 @@ func (md *model) of(realm, username string) []Session {
 	}
 	slices.SortFunc(own, bySeq)
 	return own
-}
-
-func modelSet(attrs map[string]string, pairs []Attr) *Error {
-	for _, a := range pairs {
-		switch {
-		case a.Key == "CSRFToken":
-			return ErrReservedAttribute
-		case a.Key == "" || len(a.Key) > 128:
-			return ErrLimitAttributeKey
-		case len(a.Value) > 4096:
-			return ErrLimitAttributeValue
-		}
-		attrs[a.Key] = a.Value
-	}
-	bytes := 0
-	for k, v := range attrs {
-		bytes += len(k) + len(v)
-	}
-	switch {
-	case len(attrs) > 64:
-		return ErrLimitAttributes
-	case bytes > 16384:
-		return ErrLimitSessionBytes
-	}
-	return nil
-}
-
-func modelAttrs(attrs map[string]string) []Attr {
-	var out []Attr
-	for _, k := range slices.Sorted(maps.Keys(attrs)) {
-		out = append(out, Attr{k, attrs[k]})
-	}
-	return out
 }

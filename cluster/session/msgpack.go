@@ -227,20 +227,23 @@ func (r *reader) isNil() bool {
 	return true
 }
 
-func (r *reader) string() string {
+func (r *reader) string() string { return string(r.text()) }
+
+// text returns a string as a slice of the reader's input.
+func (r *reader) text() []byte {
 	c := r.next()
 	switch {
 	case c >= msgpcode.FixedStrLow && c <= msgpcode.FixedStrHigh:
-		return string(r.take(int(c & msgpcode.FixedStrMask)))
+		return r.take(int(c & msgpcode.FixedStrMask))
 	case c == msgpcode.Str8:
-		return string(r.take(int(r.bigEndian(1, uint64(msgpcode.FixedStrMask)))))
+		return r.take(int(r.bigEndian(1, uint64(msgpcode.FixedStrMask))))
 	case c == msgpcode.Str16:
-		return string(r.take(int(r.bigEndian(2, math.MaxUint8))))
+		return r.take(int(r.bigEndian(2, math.MaxUint8)))
 	case c == msgpcode.Str32:
-		return string(r.take(int(r.bigEndian(4, math.MaxUint16))))
+		return r.take(int(r.bigEndian(4, math.MaxUint16)))
 	}
 	r.fail()
-	return ""
+	return nil
 }
 
 // bytes returns a slice of the reader's input.

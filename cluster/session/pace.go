@@ -50,12 +50,55 @@ func (p Pace) valid() bool { return p.Touch >= 0 && p.Touch <= p.Grace && p.Grac
 // VersionOf returns the lowest version of this package that knows the command. It may be proposed when all members do.
 func VersionOf(c Command) uint8 {
 	switch c := c.(type) {
+	case *SetLimits, *EndAll, *SetRoles:
+		return 4
+	case *UpdateRealm:
+		if c.IfRev != 0 {
+			return 4
+		}
+	case *Create:
+		if c.Surface == SurfaceBearer {
+			return 4
+		}
+	case *Handover:
+		return 3
 	case *Pace:
 		return 2
 	case *PutMember:
 		if c.Member.Pin != PinNone {
 			return 2
 		}
+	default:
+		if formOf(c) == namedBy {
+			return 4
+		}
 	}
 	return 1
+}
+
+// ForVersion returns the command as a build of an older version knows it, if all that has to be left out is who ends the
+// sessions and why: that is no reason to refuse to end them. Any other command is returned as it is.
+func ForVersion(c Command, version uint8) Command {
+	if version >= 4 {
+		return c
+	}
+	switch c := c.(type) {
+	case *Invalidate:
+		older := &Invalidate{Key: c.Key, Reason: c.Reason}
+		if c.Reason >= reasonCountV3 && c.Reason.Valid() {
+			older.Reason = EndedByAdmin
+		}
+		return older
+	case *EndUser:
+		return &EndUser{Realm: c.Realm, Username: c.Username}
+	case *UpdateUser:
+		older := *c
+		older.By = ""
+		return &older
+	case *DeleteUser:
+		return &DeleteUser{ID: c.ID}
+	case *DeleteRealm:
+		return &DeleteRealm{ID: c.ID}
+	}
+	return c
 }

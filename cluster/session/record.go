@@ -13,25 +13,23 @@ const (
 	SurfaceFusion  Surface = 1 // POST /api/session
 	SurfaceMMonit  Surface = 2 // /z_security_check
 	SurfaceService Surface = 3 // POST /api/sessions, by a service for its user
+	SurfaceBearer  Surface = 4 // POST /oauth2/token: good as a bearer token only, not as a cookie. Since version 4
 )
 
-func (s Surface) valid() bool { return s >= SurfaceFusion && s <= SurfaceService }
+func (s Surface) valid() bool { return s >= SurfaceFusion && s <= SurfaceBearer }
 
 // Attr is one attribute of a session.
 type Attr struct{ Key, Value string }
 
-// Session is one session's record. It is immutable: a change makes a new one, so a reader may keep the pointer after
-// the machine's lock is released, and a snapshot needs no copy.
-type Session struct {
+// Head is what a lookup shows of a session: all but what only its owner and listings ask for. It may be kept.
+type Head struct {
 	Key      Key
 	Realm    string
 	Username string
 	UserID   string
-	Roles    []string // fixed at creation, sorted; nil: the roles follow the user's record and the realm
+	Roles    []string // fixed at creation, sorted; nil: the roles follow the user's record and the realm. Not to be changed
 	Surface  Surface
-	CSRFOff  bool   // z_csrf_protection=off at the login
-	Address  string // of the client at the login
-	Agent    string // the client's User-Agent at the login
+	CSRFOff  bool // z_csrf_protection=off at the login
 	Created  Time
 	LastUse  Time          // replicated: lags behind the true last use
 	Expires  Time          // end of the absolute lifetime
@@ -39,7 +37,14 @@ type Session struct {
 	Seq      uint64        // number of the command that made it, in the order of all commands
 	Rev      uint64        // number of the command that last changed its attributes: the ETag. A touch does not move it
 	Mod      uint64        // log index of the last change of what a lookup shows. A touch does not move it
-	Attrs    []Attr        // sorted by key
+}
+
+// Session is one session's whole record, as it was when it was read.
+type Session struct {
+	Head
+	Address string // of the client at the login
+	Agent   string // the client's User-Agent at the login
+	Attrs   []Attr // sorted by key
 }
 
 // Attr returns the value of an attribute.
@@ -51,12 +56,13 @@ func (s *Session) Attr(key string) (string, bool) {
 	return "", false
 }
 
-// Tombstone remembers an ended session for TombstoneLife.
+// Tombstone remembers an ended session: see TombstoneLife and WhyLife.
 type Tombstone struct {
 	Key    Key
 	Ended  Time
 	Reason Reason
 	Mod    uint64
+	By     string // who has ended it, where that is known and it was not the owner; since version 4
 }
 
 // Reason says why a session ended. The numbers are stored.
@@ -68,16 +74,28 @@ const (
 	EndedByAdmin    Reason = 2
 	EndedByIdle     Reason = 3
 	EndedByLifetime Reason = 4
-	EndedByEviction Reason = 5 // over MaxSessionsPerUser
+	EndedByEviction Reason = 5 // over Limits.SessionsPerUser
 	EndedByLogin    Reason = 6 // a login replaced it
-	EndedByUser     Reason = 7 // end-all, or the user was disabled, removed or got a new password
+	EndedByUser     Reason = 7 // all of the user's sessions were ended; before version 4 also for the reasons 11 to 14
 	EndedByOrphan   Reason = 8 // made, but its answer was never given
+
+	// Since version 4.
+	EndedByRecheck   Reason = 9  // a directory server knows the user no longer, or not as one who may log in
+	EndedByEmergency Reason = 10 // all sessions of all users were ended
+	EndedByDisabled  Reason = 11 // the user was disabled
+	EndedByDeleted   Reason = 12 // the user's record was removed
+	EndedByPassword  Reason = 13 // the user got a new password
+	EndedByRealm     Reason = 14 // the realm was removed
 )
 
-// reasonCount is one more than the last reason.
-const reasonCount = 9
+// reasonCount is one more than the last reason; reasonCountV3 was, before version 4.
+const (
+	reasonCount   = 15
+	reasonCountV3 = 9
+)
 
-func (r Reason) valid() bool { return r >= EndedByLogout && r < reasonCount }
+// Valid reports whether there is such a reason.
+func (r Reason) Valid() bool { return r >= EndedByLogout && r < reasonCount }
 
 func (r Reason) String() string {
 	switch r {
@@ -97,6 +115,18 @@ func (r Reason) String() string {
 		return "user"
 	case EndedByOrphan:
 		return "orphan"
+	case EndedByRecheck:
+		return "directory"
+	case EndedByEmergency:
+		return "emergency"
+	case EndedByDisabled:
+		return "disabled"
+	case EndedByDeleted:
+		return "deleted"
+	case EndedByPassword:
+		return "password"
+	case EndedByRealm:
+		return "realm"
 	}
 	return "unknown"
 }

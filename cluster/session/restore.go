@@ -1,12 +1,9 @@
 package session
 
 import (
-	"bufio"
-	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"io"
-	"slices"
+	"runtime"
 )
 
 // Restore reads a snapshot to its end and returns the machine that it was taken of. Everything in it is checked, the
@@ -14,11 +11,13 @@ import (
 // ErrUnknownKind; errors of the reader itself come back as they are.
 func Restore(r io.Reader) (*Machine, error) {
 	rs := &restorer{
-		in:       snapshotReader{r: bufio.NewReaderSize(r, snapshotBuffer), sum: sha256.New()},
-		m:        New(),
-		pending:  make(map[Key]*sweep),
-		detached: make(map[string][]*realmState),
+		in:      newSnapshotReader(r),
+		m:       New(),
+		pending: make(map[Key]*sweep),
+		gone:    make(map[string]*realmState),
 	}
+	defer runtime.KeepAlive(rs)
+	defer rs.in.blocks.stop()
 	if err := rs.run(); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
@@ -27,13 +26,17 @@ func Restore(r io.Reader) (*Machine, error) {
 
 // restorer rebuilds a machine record by record.
 type restorer struct {
-	in       snapshotReader
-	version  uint64
-	m        *Machine
-	meta     meta
-	last     string // id of the record before, within its kind
-	pending  map[Key]*sweep
-	detached map[string][]*realmState // by name: deleted realms with sessions to be swept, in the order of their end
+	in      *snapshotReader
+	version uint64
+	m       *Machine
+	meta    meta
+	last    string // id of the record before, within its kind
+	lastKey Key    // of the session before
+	pending map[Key]*sweep
+	gone    map[string]*realmState // by name: deleted realms
+	realm   *realmState            // of the session before
+	slots   []uint64               // of the present shard of the index, which are not in it yet
+	sink    uint64                 // keeps the compiler from leaving out what is read ahead of its need
 }
 
 func (rs *restorer) run() error {
@@ -44,11 +47,11 @@ func (rs *restorer) run() error {
 		func() error { return restoreEach(rs, "realm", rs.meta.realms, (*reader).realm, rs.takeRealm) },
 		func() error { return restoreEach(rs, "user", rs.meta.users, (*reader).user, rs.takeUser) },
 		func() error { return restoreEach(rs, "member", rs.meta.members, rs.readMember, rs.takeMember) },
-		func() error { return restoreEach(rs, "sweep", rs.meta.sweeps, (*reader).sweep, rs.takeSweep) },
-		rs.placeSweeps,
-		func() error { return restoreEach(rs, "session", rs.meta.sessions, (*reader).session, rs.takeSession) },
+		func() error { return restoreEach(rs, "sweep", rs.meta.sweeps, rs.readSweep, rs.takeSweep) },
+		rs.checkCursor,
+		rs.takeSessions,
 		func() error {
-			return restoreEach(rs, "tombstone", rs.meta.tombs, (*reader).tombstone, rs.takeTombstone)
+			return restoreEach(rs, "tombstone", rs.meta.tombs, rs.readTombstone, rs.takeTombstone)
 		},
 		rs.finish,
 		rs.in.end,
@@ -87,13 +90,14 @@ func (rs *restorer) takeHead(h head) error {
 	if h.magic != snapshotMagic {
 		return broken("not a snapshot")
 	}
-	if h.version != snapshotV1 && h.version != snapshotV2 {
+	if h.version < snapshotV1 || h.version > snapshotV3 {
 		return fmt.Errorf("version %d: %w", h.version, ErrUnknownKind)
 	}
 	if h.index > maxNumber {
 		return broken("index out of range")
 	}
-	rs.version, rs.m.applied = h.version, h.index
+	rs.version, rs.m.applied, rs.m.modern = h.version, h.index, h.version >= snapshotV3
+	rs.m.store.table.tombs.forgotten = h.index
 	return nil
 }
 
@@ -101,15 +105,19 @@ func (rs *restorer) readMeta(r *reader) meta { return r.meta(rs.version) }
 
 func (rs *restorer) readMember(r *reader) Member { return r.member(rs.version >= snapshotV2) }
 
+func (rs *restorer) readSweep(r *reader) savedSweep { return r.sweep(rs.version) }
+
+func (rs *restorer) readTombstone(r *reader) Tombstone { return r.tombstone(rs.version) }
+
 func (rs *restorer) takeMeta(x meta) error {
 	m := rs.m
-	if x.clusterID != "" && !validID(x.clusterID) || x.clock < 0 || x.clock > MaxTime || x.seq > maxNumber ||
-		x.endedCount[0] != 0 || !x.pace.valid() {
+	if x.clusterID != "" && !validID(x.clusterID) || x.clock < 0 || x.clock > MaxTime || x.seq > maxNumber || m.modern && x.seq == 0 ||
+		x.endedCount[0] != 0 || !x.pace.valid() || !x.limits.Valid() {
 		return broken("field out of range")
 	}
 	rs.meta = x
 	m.clusterID, m.clock, m.seq, m.everUser = x.clusterID, x.clock, x.seq, x.everUser
-	m.pace = x.pace
+	m.pace, m.limits = x.pace, x.limits
 	m.lostAt = x.clock // nobody knows any more: the latest that it can be
 	m.store.created, m.store.endedCount, m.store.cursor = x.created, x.endedCount, x.cursor
 	m.store.wheel.base = second(x.clock)
@@ -168,12 +176,15 @@ func (rs *restorer) takeMember(x Member) error {
 }
 
 func (rs *restorer) takeTombstone(t Tombstone) error {
-	if t.Key.IsZero() || rs.m.store.knows(t.Key) || !t.Reason.valid() || !rs.past(t.Ended) || !rs.indexed(t.Mod) {
+	if t.Key.IsZero() || rs.m.store.knows(t.Key) || !rs.knows(t.Reason) || len(t.By) > MaxBy || !rs.past(t.Ended) || !rs.indexed(t.Mod) {
 		return broken("field out of range")
 	}
-	rs.m.store.tombs.add(t)
+	rs.m.store.table.remember(t)
 	return nil
 }
+
+// knows reports whether a reason is one of the snapshot's version.
+func (rs *restorer) knows(why Reason) bool { return why.Valid() && int(why) < reasonsOf(rs.version) }
 
 // internRoles checks the role names of a record and makes them share the memory of the roles.
 func (rs *restorer) internRoles(names []string) error {
@@ -223,7 +234,7 @@ func validRoleSet(names []string) bool {
 func (rs *restorer) finish() error {
 	m := rs.m
 	if st := m.state(); st.version() != rs.version {
-		return broken("version 2 without need")
+		return broken("a version without need")
 	}
 	if err := rs.checkBuiltIns(); err != nil {
 		return err
@@ -238,12 +249,8 @@ func (rs *restorer) finish() error {
 	if live := uint64(m.store.table.len() - m.store.unswept); rs.meta.created != ended+live {
 		return broken("counts of sessions made and ended do not add up")
 	}
-	for _, realm := range m.realms {
-		for _, a := range realm.accounts {
-			if err := rs.sortSessions(a); err != nil {
-				return err
-			}
-		}
+	if err := rs.sortAccounts(); err != nil {
+		return err
 	}
 	m.store.wheel.sortQueues()
 	return nil
@@ -256,24 +263,6 @@ func (rs *restorer) checkBuiltIns() error {
 	_, service := rs.m.RoleByName(RoleService)
 	if native != formed || admin != formed || service != formed {
 		return broken("built-in realm or role missing")
-	}
-	return nil
-}
-
-// sortSessions puts an account's live sessions into the order of their creation.
-func (rs *restorer) sortSessions(a *account) error {
-	seq := func(k Key) uint64 {
-		r, _ := rs.m.store.table.get(k)
-		return r.s.Seq
-	}
-	slices.SortFunc(a.keys, func(x, y Key) int { return cmp.Compare(seq(x), seq(y)) })
-	for i, k := range a.keys {
-		if i > 0 && seq(k) == seq(a.keys[i-1]) {
-			return broken("two sessions made by one command")
-		}
-	}
-	if len(a.keys) > MaxSessionsPerUser || a.user != nil && a.user.Disabled && len(a.keys) > 0 {
-		return broken("sessions that a user must not have")
 	}
 	return nil
 }

@@ -13,15 +13,15 @@ func TestEndOfAllSessions(t *testing.T) {
 		end  Command
 		gone bool
 	}{
-		{"end user", &EndUser{NativeRealm, "bob"}, true},
-		{"another user", &EndUser{NativeRealm, "ann"}, false},
-		{"another realm", &EndUser{"corp", "bob"}, false},
-		{"unknown user", &EndUser{NativeRealm, "eve"}, false},
+		{"end user", &EndUser{Realm: NativeRealm, Username: "bob"}, true},
+		{"another user", &EndUser{Realm: NativeRealm, Username: "ann"}, false},
+		{"another realm", &EndUser{Realm: "corp", Username: "bob"}, false},
+		{"unknown user", &EndUser{Realm: NativeRealm, Username: "eve"}, false},
 		{"password", &UpdateUser{ID: "u-bob", PasswordHash: new(Secret("n"))}, true},
 		{"disabled", &UpdateUser{ID: "u-bob", Disabled: new(true)}, true},
 		{"enabled again", &UpdateUser{ID: "u-bob", Disabled: new(false)}, false},
 		{"roles", &UpdateUser{ID: "u-bob", RoleNames: new([]string{})}, false},
-		{"deleted", &DeleteUser{"u-bob"}, true},
+		{"deleted", &DeleteUser{ID: "u-bob"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newScript(t)
@@ -50,7 +50,7 @@ func TestEndOfAllSessions(t *testing.T) {
 func TestSessionsMadeAfterTheEndIndexLive(t *testing.T) {
 	s := newScript(t)
 	s.login(1)
-	res := s.do(&EndUser{NativeRealm, "bob"}, s.create(2, NativeRealm, "bob"), &EndUser{NativeRealm, "bob"}, s.create(3, NativeRealm, "bob"))
+	res := s.do(&EndUser{Realm: NativeRealm, Username: "bob"}, s.create(2, NativeRealm, "bob"), &EndUser{Realm: NativeRealm, Username: "bob"}, s.create(3, NativeRealm, "bob"))
 	for i, r := range res {
 		if r.Err != nil {
 			t.Fatalf("command %d: %v", i, r.Err)
@@ -78,7 +78,7 @@ func TestSessionsMadeAfterTheEndIndexLive(t *testing.T) {
 func TestUserWithoutRecordIsEnded(t *testing.T) {
 	s := newScript(t)
 	s.ok(s.create(1, "corp", "eve"))
-	if res := s.ok(&EndUser{"corp", "eve"}); res.Ended != 1 {
+	if res := s.ok(&EndUser{Realm: "corp", Username: "eve"}); res.Ended != 1 {
 		t.Errorf("ended %d, want 1", res.Ended)
 	}
 	s.gone(1, EndedByUser)
@@ -89,17 +89,17 @@ func TestUserWithoutRecordIsEnded(t *testing.T) {
 
 func TestSweepIsBounded(t *testing.T) {
 	s := newScript(t)
-	users := MaxSweep/MaxSessionsPerUser + 2
+	users := MaxSweep/DefaultSessionsPerUser + 2
 	for u := range users {
 		name := fmt.Sprint("user", u)
-		for i := range MaxSessionsPerUser {
+		for i := range DefaultSessionsPerUser {
 			c := s.create(1, "corp", name)
 			c.Key = Key{byte(i), byte(u), 15: 2}
 			s.ok(c)
 		}
-		s.ok(&EndUser{"corp", name})
+		s.ok(&EndUser{Realm: "corp", Username: name})
 	}
-	left := users * MaxSessionsPerUser
+	left := users * DefaultSessionsPerUser
 	for left > 0 {
 		want := min(left, MaxSweep)
 		left -= want
@@ -115,17 +115,17 @@ func TestSweepIsBounded(t *testing.T) {
 
 func TestRealmIsDeleted(t *testing.T) {
 	s := newScript(t)
-	s.fails(&DeleteRealm{"e0"}, ErrRealmBuiltIn)
-	s.fails(&DeleteRealm{"e9"}, ErrRealmNotFound)
+	s.fails(&DeleteRealm{ID: "e0"}, ErrRealmBuiltIn)
+	s.fails(&DeleteRealm{ID: "e9"}, ErrRealmNotFound)
 	s.ok(&CreateUser{ID: "u-eve", Realm: "corp", Username: "eve"})
-	s.fails(&DeleteRealm{"e1"}, ErrRealmInUse)
-	s.ok(&DeleteUser{"u-eve"})
+	s.fails(&DeleteRealm{ID: "e1"}, ErrRealmInUse)
+	s.ok(&DeleteUser{ID: "u-eve"})
 	s.ok(s.create(1, "corp", "eve"))
-	s.ok(&EndUser{"corp", "eve"})
+	s.ok(&EndUser{Realm: "corp", Username: "eve"})
 	s.ok(s.create(2, "corp", "eve"))
 	s.ok(s.create(3, "corp", "eva"))
 	s.login(4)
-	if res := s.ok(&DeleteRealm{"e1"}); res.Ended != 2 {
+	if res := s.ok(&DeleteRealm{ID: "e1"}); res.Ended != 2 {
 		t.Errorf("ended %d, want 2", res.Ended)
 	}
 	// A realm of the same name is another realm.
@@ -161,7 +161,7 @@ func TestSweepOfARealmIsBounded(t *testing.T) {
 		c.Key = Key{byte(i >> 8), byte(i), 15: 3}
 		s.ok(c)
 	}
-	total := s.ok(&DeleteRealm{"e1"}).Ended
+	total := s.ok(&DeleteRealm{ID: "e1"}).Ended
 	if total < MaxSweep {
 		t.Fatalf("only %d sessions in the realm", total)
 	}
@@ -209,7 +209,7 @@ func TestFirstUser(t *testing.T) {
 	s.ok(&Genesis{ClusterID: "c1", RealmID: "e0", AdminID: "ra", ServiceID: "rs"})
 	first := &CreateUser{ID: "u1", Realm: NativeRealm, Username: "ann", First: true}
 	s.ok(first)
-	s.ok(&DeleteUser{"u1"})
+	s.ok(&DeleteUser{ID: "u1"})
 	s.fails(first, ErrNotFirstUser) // there was one
 	s.m = reread(t, s.m)
 	s.fails(first, ErrNotFirstUser)
@@ -218,7 +218,7 @@ func TestFirstUser(t *testing.T) {
 func TestLastAdmin(t *testing.T) {
 	s := newScript(t)
 	takes := []Command{
-		&DeleteUser{"u-ann"},
+		&DeleteUser{ID: "u-ann"},
 		&UpdateUser{ID: "u-ann", Disabled: new(true)},
 		&UpdateUser{ID: "u-ann", RoleNames: new([]string{"dev"})},
 	}
@@ -238,7 +238,7 @@ func TestLastAdmin(t *testing.T) {
 	s.ok(&UpdateUser{ID: "u-ann", RoleNames: new([]string{RoleAdmin, "dev"}), PasswordHash: new(Secret("n"))})
 	s.ok(&UpdateUser{ID: "u3", Disabled: new(false)})
 	s.ok(takes[1])
-	s.fails(&DeleteUser{"u3"}, ErrLastAdmin)
+	s.fails(&DeleteUser{ID: "u3"}, ErrLastAdmin)
 	s.ok(takes[0])
 }
 

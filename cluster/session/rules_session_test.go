@@ -18,7 +18,7 @@ func TestCreateIsRefused(t *testing.T) {
 	}{
 		{"live key", func(s *script) { s.login(1) }, nil, ErrKeyUsed},
 		{"ended key", func(s *script) { s.login(1); s.ok(&Invalidate{Key: key(1), Reason: EndedByLogout}) }, nil, ErrKeyUsed},
-		{"key ended by index", func(s *script) { s.login(1); s.ok(&EndUser{NativeRealm, "bob"}) }, nil, ErrKeyUsed},
+		{"key ended by index", func(s *script) { s.login(1); s.ok(&EndUser{Realm: NativeRealm, Username: "bob"}) }, nil, ErrKeyUsed},
 		{"too late", nil, func(s *script, c *Create) { c.NotAfter = s.now - 1 }, ErrTooLate},
 		{"too late comes first", func(s *script) { s.login(1) }, func(s *script, c *Create) { c.NotAfter = 1 }, ErrTooLate},
 		{"unknown realm", nil, func(s *script, c *Create) { c.Realm = "lab" }, ErrRealmNotFound},
@@ -30,7 +30,7 @@ func TestCreateIsRefused(t *testing.T) {
 			*c = *s.create(1, "corp", "eve")
 			s.ok(&CreateUser{ID: "u-eve", Realm: "corp", Username: "eve"})
 		}, ErrRevisionMoved},
-		{"user removed meanwhile", nil, func(s *script, c *Create) { s.ok(&DeleteUser{"u-bob"}) }, ErrRevisionMoved},
+		{"user removed meanwhile", nil, func(s *script, c *Create) { s.ok(&DeleteUser{ID: "u-bob"}) }, ErrRevisionMoved},
 		{"no record claimed, but there is one", nil, func(s *script, c *Create) { c.UserRev = 0 }, ErrRevisionMoved},
 		{"disabled user", nil, func(s *script, c *Create) {
 			s.ok(&UpdateUser{ID: "u-bob", Disabled: new(true)})
@@ -78,10 +78,12 @@ func TestCreate(t *testing.T) {
 	c.Agent, c.Address, c.NotAfter, c.CSRFOff = strings.Repeat("a", 255)+"é", "192.0.2.1", s.now, true
 	res := s.ok(c)
 	want := Session{
-		Key: key(1), Realm: NativeRealm, Username: "bob", UserID: "u-bob", Surface: SurfaceFusion, CSRFOff: true,
-		Address: "192.0.2.1", Agent: strings.Repeat("a", 255), Created: s.now, LastUse: s.now,
-		Expires: s.now.Add(8 * time.Hour), Idle: 30 * time.Minute, Seq: res.Rev, Rev: res.Rev, Mod: s.index,
-		Attrs: []Attr{{"a", "2"}, {"b", "3"}},
+		Head: Head{
+			Key: key(1), Realm: NativeRealm, Username: "bob", UserID: "u-bob", Surface: SurfaceFusion, CSRFOff: true,
+			Created: s.now, LastUse: s.now, Expires: s.now.Add(8 * time.Hour), Idle: 30 * time.Minute,
+			Seq: res.Rev, Rev: res.Rev, Mod: s.index,
+		},
+		Address: "192.0.2.1", Agent: strings.Repeat("a", 255), Attrs: []Attr{{"a", "2"}, {"b", "3"}},
 	}
 	if got := s.session(1); fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -129,7 +131,7 @@ func TestCreateReplaces(t *testing.T) {
 
 func TestCreateEvictsTheOldest(t *testing.T) {
 	s := newScript(t)
-	for i := range MaxSessionsPerUser {
+	for i := range DefaultSessionsPerUser {
 		s.login(byte(i + 1))
 	}
 	s.ok(s.create(201, NativeRealm, "ann"))
@@ -146,8 +148,8 @@ func TestCreateEvictsTheOldest(t *testing.T) {
 	s.gone(1, EndedByEviction)
 	s.session(2)
 	s.session(201)
-	if got := len(s.m.SessionsOf(NativeRealm, "bob")); got != MaxSessionsPerUser {
-		t.Errorf("%d sessions, want %d", got, MaxSessionsPerUser)
+	if got := len(s.m.SessionsOf(NativeRealm, "bob")); got != DefaultSessionsPerUser {
+		t.Errorf("%d sessions, want %d", got, DefaultSessionsPerUser)
 	}
 }
 
@@ -155,8 +157,8 @@ func TestOnEndedSessions(t *testing.T) {
 	ends := map[string]func(*script){
 		"never was":      func(s *script) {},
 		"logged out":     func(s *script) { s.login(1); s.ok(&Invalidate{Key: key(1), Reason: EndedByLogout}) },
-		"ended by index": func(s *script) { s.login(1); s.ok(&EndUser{NativeRealm, "bob"}) },
-		"swept":          func(s *script) { s.login(1); s.ok(&EndUser{NativeRealm, "bob"}); s.ok(&Sweep{}) },
+		"ended by index": func(s *script) { s.login(1); s.ok(&EndUser{Realm: NativeRealm, Username: "bob"}) },
+		"swept":          func(s *script) { s.login(1); s.ok(&EndUser{Realm: NativeRealm, Username: "bob"}); s.ok(&Sweep{}) },
 		"expired":        func(s *script) { s.login(1); s.pass(time.Hour); s.ok(&Expire{Cutoff: s.now, Keys: []Key{key(1)}}) },
 		"lifetime over":  func(s *script) { s.login(1); s.pass(8 * time.Hour) },
 	}

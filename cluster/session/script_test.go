@@ -89,11 +89,11 @@ func (s *script) login(k byte) Result {
 
 func (s *script) session(k byte) *Session {
 	s.t.Helper()
-	v, ok := s.m.Lookup(key(k))
+	x, ok := s.m.Session(key(k))
 	if !ok {
 		s.t.Fatalf("session %d is not there", k)
 	}
-	return v.Session
+	return x
 }
 
 func (s *script) gone(k byte, why Reason) {

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -22,16 +23,18 @@ import (
 //
 // Version 2 adds the pace to meta and the pin to each member. It is written only of a state that version 1 can't tell
 // whole, so that nodes of the older build can read what was made without the newer commands; and one state still has
-// one encoding.
+// one encoding. Version 3 is that of a state in which a command of version 4 was carried out: it adds the limits, the
+// reasons since then, and who ended sessions. From then on the sweep of a whole realm may be of one that is still there.
 const (
 	snapshotMagic  = "cloakroom sessions"
 	snapshotV1     = 1
 	snapshotV2     = 2
+	snapshotV3     = 3
 	snapshotBuffer = 64 << 10 // bytes written at a time
 )
 
-// Snapshot is the state of a machine at one index. It shares the machine's immutable records and keeps its memory
-// until it is dropped. Its methods need no lock.
+// Snapshot is the state of a machine at one index. It shares what never changes with the machine, and as long as it is
+// neither written nor released, the machine keeps for it what it changes.
 type Snapshot struct {
 	index uint64
 	state state
@@ -51,27 +54,37 @@ type state struct {
 	users      []*cowShard[string, *User]
 	members    []Member
 	pace       Pace
+	limits     Limits
+	modern     bool
 	sweeps     fifo[*sweep]
 	swept      int
 	cursor     Key
-	sessions   tableView
+	sessions   *walk
 	tombs      fifo[Tombstone]
 }
 
-// Snapshot captures the state. The price does not depend on the number of sessions; the first write to each part of
-// the table afterwards copies that part.
-func (m *Machine) Snapshot() *Snapshot {
+// Snapshot captures the state, at a price that does not depend on the number of sessions. It is to be written once, or
+// released: until then the machine saves the record of each session that it changes or ends, once. Several may be written
+// at the same time.
+//
+// WriteTo may run beside the machine's further work if reading keeps the machine from changing: the lock that its owner
+// reads under. It is held for some hundred sessions at a time. Nil: the machine does not change before all is written.
+func (m *Machine) Snapshot(reading Locker) *Snapshot {
 	s := &Snapshot{index: m.applied, state: m.state()}
 	s.state.users = m.users.freeze()
-	s.state.sessions = m.store.table.freeze()
+	s.state.sessions = m.store.table.walk(reading)
 	s.state.sweeps = m.store.sweeps.view()
-	s.state.tombs = m.store.tombs.queue.view()
+	s.state.tombs = m.store.table.tombs.queue.view()
 	return s
 }
+
+// Release is for a snapshot that is not to be written, or not any more. It takes the lock that the snapshot was given.
+func (s *Snapshot) Release() { s.state.sessions.end() }
 
 // Hash is equal on all machines with the same state. It reads the whole state: for tests and for an operator's
 // comparison of nodes. The log index does not count: entries that carry no command may move it.
 func (m *Machine) Hash() [32]byte {
+	defer runtime.KeepAlive(m)
 	w := snapshotWriter{w: io.Discard, sum: sha256.New()}
 	st := m.state()
 	if err := w.state(&st, st.version()); err != nil {
@@ -89,14 +102,17 @@ func (m *Machine) state() state {
 		roles:     slices.SortedFunc(maps.Values(m.roles), func(a, b *Role) int { return strings.Compare(a.ID, b.ID) }),
 		realms:    slices.SortedFunc(slices.Values(m.Realms()), func(a, b *Realm) int { return strings.Compare(a.ID, b.ID) }),
 		userCount: m.users.n, users: m.users.shards,
-		members: m.Members(), pace: m.pace,
+		members: m.Members(), pace: m.pace, limits: m.limits, modern: m.modern,
 		sweeps: st.sweeps, swept: st.swept, cursor: st.cursor,
-		sessions: st.table.view(), tombs: st.tombs.queue,
+		sessions: st.table.view(), tombs: st.table.tombs.queue,
 	}
 }
 
 // version returns the lowest that tells the state whole.
 func (st *state) version() uint64 {
+	if st.modern {
+		return snapshotV3
+	}
 	if st.pace != (Pace{}) || slices.ContainsFunc(st.members, func(mem Member) bool { return mem.Pin != PinNone }) {
 		return snapshotV2
 	}
@@ -106,8 +122,13 @@ func (st *state) version() uint64 {
 // Index returns the log index of the last entry that the snapshot holds.
 func (s *Snapshot) Index() uint64 { return s.index }
 
-// WriteTo writes the snapshot. It may run beside the machine's further work.
+// WriteTo writes the snapshot, which is worth nothing afterwards. It holds no lock while it writes to w.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
+	if s.state.sessions.done {
+		panic("BUG: snapshot written twice, or after its release")
+	}
+	defer runtime.KeepAlive(s.state.sessions)
+	defer s.Release()
 	sw := snapshotWriter{w: w, sum: sha256.New()}
 	version := s.state.version()
 	sw.record(head{magic: snapshotMagic, version: version, index: s.index}.append(nil))
@@ -147,30 +168,40 @@ func (w *snapshotWriter) state(st *state, version uint64) error {
 	}
 	swept := st.swept
 	st.sweeps.each(func(sw *sweep) bool {
-		ok := w.record(sw.append(w.scratch[:0], swept))
+		ok := w.record(sw.append(w.scratch[:0], swept, version))
 		swept = 0 // only the oldest is begun
 		return ok
 	})
-	st.sessions.ascend(Key{}, func(r ref) bool {
-		return w.record(r.s.append(w.scratch[:0]))
-	})
+	if err := st.sessions.write(w); err != nil {
+		return err
+	}
 	st.tombs.each(func(t Tombstone) bool {
-		return w.record(t.append(w.scratch[:0]))
+		return w.record(t.append(w.scratch[:0], version))
 	})
 	return w.flush()
 }
 
 // record adds one record, whose bytes become the next scratch.
 func (w *snapshotWriter) record(b []byte) bool {
+	w.scratch = b
+	w.add(b)
+	return w.drain() == nil
+}
+
+// add takes a copy of one record and writes nothing yet.
+func (w *snapshotWriter) add(b []byte) {
 	if len(b) > maxRecord {
 		panic(fmt.Sprintf("BUG: snapshot record of %d bytes", len(b)))
 	}
-	w.scratch = b
 	w.buf = appendBytes(w.buf, b)
+}
+
+// drain writes what was added if there is much of it.
+func (w *snapshotWriter) drain() error {
 	if len(w.buf) >= snapshotBuffer {
-		return w.flush() == nil
+		return w.flush()
 	}
-	return w.err == nil
+	return w.err
 }
 
 func (w *snapshotWriter) flush() error {

@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // Encodings of the records of a snapshot.
 
@@ -21,18 +24,15 @@ func (r *reader) head() head {
 }
 
 func (st *state) appendMeta(dst []byte, version uint64) []byte {
-	if version >= snapshotV2 {
-		dst = appendArray(dst, 16)
-	} else {
-		dst = appendArray(dst, 14)
-	}
+	dst = appendArray(dst, metaFields(version))
 	dst = appendString(dst, st.clusterID)
 	dst = appendTime(dst, st.clock)
 	dst = appendUint(dst, st.seq)
 	dst = appendBool(dst, st.everUser)
 	dst = appendUint(dst, st.created)
-	dst = appendArray(dst, len(st.endedCount))
-	for _, n := range st.endedCount {
+	reasons := reasonsOf(version)
+	dst = appendArray(dst, reasons)
+	for _, n := range st.endedCount[:reasons] {
 		dst = appendUint(dst, n)
 	}
 	dst = appendOptKey(dst, st.cursor)
@@ -44,7 +44,37 @@ func (st *state) appendMeta(dst []byte, version uint64) []byte {
 	if version >= snapshotV2 {
 		dst = appendInt(appendInt(dst, int64(st.pace.Touch)), int64(st.pace.Grace))
 	}
+	if version >= snapshotV3 {
+		dst = st.limits.append(dst)
+	}
 	return dst
+}
+
+// metaFields is how many fields meta has in a version.
+func metaFields(version uint64) int {
+	switch {
+	case version >= snapshotV3:
+		return 17
+	case version == snapshotV2:
+		return 16
+	}
+	return 14
+}
+
+// reasonsOf is how many reasons a version counts ends by.
+func reasonsOf(version uint64) int {
+	if version >= snapshotV3 {
+		return reasonCount
+	}
+	return reasonCountV3
+}
+
+// userSessionsOf is how many sessions a user can have had at most.
+func userSessionsOf(version uint64) int {
+	if version >= snapshotV3 {
+		return MaxSessionsPerUser
+	}
+	return DefaultSessionsPerUser
 }
 
 // meta is what Restore gets of state's small parts, and how much of the large ones follows.
@@ -57,19 +87,17 @@ type meta struct {
 	endedCount [reasonCount]uint64
 	cursor     Key
 	pace       Pace
+	limits     Limits
 
 	roles, realms, users, members, sweeps, sessions, tombs uint64
 }
 
 func (r *reader) meta(version uint64) meta {
-	if version >= snapshotV2 {
-		r.fields(16)
-	} else {
-		r.fields(14)
-	}
+	r.fields(metaFields(version))
 	m := meta{clusterID: r.string(), clock: r.time(), seq: r.uint(), everUser: r.bool(), created: r.uint()}
-	r.fields(reasonCount)
-	for i := range m.endedCount {
+	reasons := reasonsOf(version)
+	r.fields(reasons)
+	for i := range reasons {
 		m.endedCount[i] = r.uint()
 	}
 	m.cursor = r.optKey()
@@ -78,6 +106,9 @@ func (r *reader) meta(version uint64) meta {
 	}
 	if version >= snapshotV2 {
 		m.pace = Pace{Touch: time.Duration(r.int()), Grace: time.Duration(r.int())}
+	}
+	if version >= snapshotV3 {
+		m.limits = r.limits()
 	}
 	return m
 }
@@ -129,11 +160,19 @@ func (r *reader) user() *User {
 }
 
 // append leaves out the keys that are done. A sweep of a whole realm has no user name and no keys.
-func (sw *sweep) append(dst []byte, done int) []byte {
-	dst = appendString(appendArray(dst, 6), sw.realm.name)
+func (sw *sweep) append(dst []byte, done int, version uint64) []byte {
+	fields := 6
+	if version >= snapshotV3 {
+		fields = 8
+	}
+	dst = appendString(appendArray(dst, fields), sw.realm.name)
 	dst = appendString(dst, sw.username())
 	dst = appendTime(appendUint(dst, sw.end.seq), sw.end.at)
-	return appendKeys(appendUint(dst, sw.end.mod), sw.keys[done:])
+	dst = appendKeys(appendUint(dst, sw.end.mod), sw.keys[done:])
+	if version >= snapshotV3 {
+		dst = appendString(appendUint(dst, uint64(sw.end.why)), sw.end.by)
+	}
+	return dst
 }
 
 // savedSweep is a sweep before its realm and account are found.
@@ -143,50 +182,112 @@ type savedSweep struct {
 	keys            []Key
 }
 
-func (r *reader) sweep() savedSweep {
-	r.fields(6)
-	return savedSweep{
+func (r *reader) sweep(version uint64) savedSweep {
+	if version < snapshotV3 {
+		r.fields(6)
+	} else {
+		r.fields(8)
+	}
+	x := savedSweep{
 		realm: r.string(), username: r.string(),
-		end: mark{seq: r.uint(), at: r.time(), mod: r.uint()}, keys: r.keys(MaxSessionsPerUser),
+		end: mark{seq: r.uint(), at: r.time(), mod: r.uint(), why: EndedByUser}, keys: r.keys(userSessionsOf(version)),
 	}
+	if version >= snapshotV3 {
+		x.end.why, x.end.by = Reason(r.uint8()), r.string()
+	}
+	return x
 }
 
-func (s *Session) append(dst []byte) []byte {
-	dst = appendKey(appendArray(dst, 17), s.Key)
-	dst = appendString(dst, s.Realm)
-	dst = appendString(dst, s.Username)
-	dst = appendString(dst, s.UserID)
-	dst = appendStrings(dst, s.Roles)
-	dst = appendUint(dst, uint64(s.Surface))
-	dst = appendBool(dst, s.CSRFOff)
-	dst = appendString(dst, s.Address)
-	dst = appendString(dst, s.Agent)
-	dst = appendTime(dst, s.Created)
-	dst = appendTime(dst, s.LastUse)
-	dst = appendTime(dst, s.Expires)
-	dst = appendInt(dst, int64(s.Idle))
-	dst = appendUint(dst, s.Seq)
-	dst = appendUint(dst, s.Rev)
-	dst = appendUint(dst, s.Mod)
-	return appendAttrs(dst, s.Attrs)
+// savedSession is a session as a snapshot has it. Its slices are the reader's input, of which those of roles, login and
+// attrs are still encoded: as they will be kept.
+type savedSession struct {
+	row
+	realm, username, userID []byte
+	roles                   []byte // nil: they follow the records
+	login, attrs            []byte
+	hash                    uint64 // of the username
 }
 
-func (r *reader) session() *Session {
+// session decodes into s, whatever was there.
+func (r *reader) session(s *savedSession) {
+	*s = savedSession{}
 	r.fields(17)
-	return &Session{
-		Key: r.key(), Realm: r.string(), Username: r.string(), UserID: r.string(), Roles: r.strings(),
-		Surface: Surface(r.uint8()), CSRFOff: r.bool(), Address: r.string(), Agent: r.string(),
-		Created: r.time(), LastUse: r.time(), Expires: r.time(), Idle: time.Duration(r.int()),
-		Seq: r.uint(), Rev: r.uint(), Mod: r.uint(), Attrs: r.attrs(),
+	s.key, s.realm, s.username, s.userID = r.key(), r.text(), r.text(), r.text()
+	if !r.isNil() {
+		before := r.b
+		r.validRoleSet()
+		s.roles = r.since(before)
+	}
+	s.surface, s.csrfOff = Surface(r.uint8()), r.bool()
+	before := r.b
+	address, agent := r.text(), r.text()
+	r.expect(len(address) <= MaxAddress && len(agent) <= MaxAgent)
+	s.login = r.since(before)
+	s.created, s.lastUse, s.expires, s.idle = r.time(), r.time(), r.time(), time.Duration(r.int())
+	s.seq, s.rev, s.mod = r.uint(), r.uint(), r.uint()
+	before = r.b
+	s.attrBytes = r.validAttrs()
+	s.attrs = r.since(before)
+}
+
+// since returns what was taken from the front of the input since it was before.
+func (r *reader) since(before []byte) []byte {
+	if r.bad {
+		return nil
+	}
+	return before[:len(before)-len(r.b)]
+}
+
+// validRoleSet takes role names, which must be sorted, without duplicates, and few enough.
+func (r *reader) validRoleSet() {
+	n := r.array(1)
+	r.expect(n <= MaxRoles)
+	var last []byte
+	for i := 0; i < n && !r.bad; i++ {
+		name := r.text()
+		r.expect(ValidName(string(name)) && bytes.Compare(name, last) > 0)
+		last = name
 	}
 }
 
-func (t Tombstone) append(dst []byte) []byte {
-	dst = appendTime(appendKey(appendArray(dst, 4), t.Key), t.Ended)
-	return appendUint(appendUint(dst, uint64(t.Reason)), t.Mod)
+// validAttrs takes attributes, which must be such as a session can have, and returns the bytes of keys and values.
+func (r *reader) validAttrs() uint32 {
+	n := r.array(1)
+	r.expect(n%2 == 0 && n <= 2*MaxAttributes)
+	var last []byte
+	size := 0
+	for i := 0; i < n && !r.bad; i += 2 {
+		key, value := r.text(), r.text()
+		r.expect(checkAttr(key, value) == nil && bytes.Compare(key, last) > 0)
+		last = key
+		size += len(key) + len(value)
+	}
+	r.expect(size <= MaxSessionBytes)
+	return uint32(size)
 }
 
-func (r *reader) tombstone() Tombstone {
-	r.fields(4)
-	return Tombstone{Key: r.key(), Ended: r.time(), Reason: Reason(r.uint8()), Mod: r.uint()}
+func (t Tombstone) append(dst []byte, version uint64) []byte {
+	fields := 4
+	if version >= snapshotV3 {
+		fields = 5
+	}
+	dst = appendTime(appendKey(appendArray(dst, fields), t.Key), t.Ended)
+	dst = appendUint(appendUint(dst, uint64(t.Reason)), t.Mod)
+	if version >= snapshotV3 {
+		dst = appendString(dst, t.By)
+	}
+	return dst
+}
+
+func (r *reader) tombstone(version uint64) Tombstone {
+	fields := 4
+	if version >= snapshotV3 {
+		fields = 5
+	}
+	r.fields(fields)
+	t := Tombstone{Key: r.key(), Ended: r.time(), Reason: Reason(r.uint8()), Mod: r.uint()}
+	if version >= snapshotV3 {
+		t.By = r.string()
+	}
+	return t
 }

@@ -4,6 +4,7 @@ package session
 // state: every node shows the same, whatever its uptime.
 type Stats struct {
 	Sessions       int
+	ByRealm        map[string]int // of these; each realm that there is
 	Users          int
 	Roles          int
 	Realms         int

@@ -8,64 +8,51 @@ package session
 // Every node's wheel moves with every entry, so that a new leader has nothing to catch up with. Being derived, it may
 // differ between nodes; all it can do wrong is to be late.
 type wheel struct {
-	base  int64 // the second of the bucket to look at next
-	ring  [wheelSeconds]list
-	idle  queue        // the idle timeout is over
-	old   queue        // the absolute lifetime is over
-	asked fifo[handed] // handed out by due, in that order; sessions that ended or were used since leave theirs behind
+	rows  *rows
+	base  int64            // the second of the bucket to look at next
+	lists [wheelLists]list // the ring's buckets, then the queues
+	fresh [ring]uint32     // of each queue: the first that was not handed out yet; nor were those behind it
+	turn  uint32           // number of the last session handed out
+	asked fifo[handed]     // handed out by due, in that order; sessions that ended or were used since leave theirs behind
 }
 
-// node is one session's place in the wheel.
-type node struct {
-	key        Key
-	idleAt     Time // last use plus idle timeout
-	expires    Time
-	asked      Time // when due last handed it out; 0: not since it came into its queue
-	in         *list
-	prev, next *node
-}
+// The lists have numbers: row.in. 0 is none.
+const (
+	idleQueue  = iota + 1 // the idle timeout is over
+	oldQueue              // the absolute lifetime is over
+	ring                  // the first bucket
+	wheelLists = ring + wheelSeconds
+)
 
-func (n *node) deadline() Time { return min(n.idleAt, n.expires) }
+func bucketOf(second int64) uint16 { return uint16(ring + second%wheelSeconds) }
 
 func second(t Time) int64 { return int64(t) / 1000 }
 
-// add puts a session into the wheel.
-func (w *wheel) add(n *node, now Time) { w.place(n, now) }
-
-// used records a later idle deadline. A session that waits in a queue goes back to the ring at once: the queues are
-// worked off by the leader only, and those of the other nodes would fill up. If it is due even so, it is as if it had
-// just become so: whatever was found out about it was about its last use before.
-func (w *wheel) used(n *node, idleAt, now Time) {
-	if n.in != &w.idle.list && n.in != &w.old.list {
-		n.idleAt = idleAt
+// used moves a session's last use on. One that waits in a queue goes back to the ring at once: the queues are worked off by
+// the leader only, and those of the other nodes would fill up. If it is due even so, it is as if it had just become so:
+// whatever was found out about it was about its last use before.
+func (w *wheel) used(n uint32, at, now Time) {
+	r := w.rows.at(n)
+	if r.in >= ring {
+		r.lastUse = at
 		return
 	}
 	w.remove(n)
-	n.idleAt = idleAt
+	r.lastUse = at
 	w.place(n, now)
 }
 
-func (w *wheel) remove(n *node) {
-	switch n.in {
-	case &w.idle.list:
-		w.idle.remove(n)
-	case &w.old.list:
-		w.old.remove(n)
-	default:
-		n.in.remove(n)
-	}
-}
-
-func (w *wheel) place(n *node, now Time) {
-	switch d := n.deadline(); {
+// place puts a session where it belongs by its deadline.
+func (w *wheel) place(n uint32, now Time) {
+	r := w.rows.at(n)
+	switch d := r.deadline(); {
 	case d > now:
 		// No farther ahead than the ring reaches; sessions of a long timeout are looked at on the way.
-		at := min(max(second(d), w.base), w.base+wheelSeconds-1)
-		w.ring[at%wheelSeconds].add(n)
-	case n.expires <= n.idleAt: // whichever it is for; the other can hardly come first any more
-		w.old.add(n)
+		w.add(bucketOf(min(max(second(d), w.base), w.base+wheelSeconds-1)), n)
+	case r.expires <= r.idleAt(): // whichever it is for; the other can hardly come first any more
+		w.add(oldQueue, n)
 	default:
-		w.idle.add(n)
+		w.add(idleQueue, n)
 	}
 }
 
@@ -83,13 +70,13 @@ func (w *wheel) advance(now Time, limit int) int {
 		w.base += (gap/wheelSeconds - 1) * wheelSeconds // one whole turn is enough to see everything
 	}
 	for ; w.base < target; w.base++ {
-		bucket := &w.ring[w.base%wheelSeconds]
-		for n := bucket.head; n != nil; n = bucket.head {
+		bucket := &w.lists[bucketOf(w.base)]
+		for n := bucket.head; n != 0; n = bucket.head {
 			if limit == 0 {
 				return 0
 			}
 			limit--
-			bucket.remove(n)
+			w.remove(n)
 			w.place(n, now) // not into this bucket: what is after now is after base
 		}
 	}
@@ -98,13 +85,52 @@ func (w *wheel) advance(now Time, limit int) int {
 
 // openSecond takes from the bucket of the current second what has already come due in it.
 func (w *wheel) openSecond(now Time, steps int) {
-	bucket := &w.ring[second(now)%wheelSeconds]
-	for n := bucket.head; n != nil && steps > 0; steps-- {
-		next := n.next
-		if n.deadline() <= now {
-			bucket.remove(n)
+	for n := w.lists[bucketOf(second(now))].head; n != 0 && steps > 0; steps-- {
+		r := w.rows.at(n)
+		next := r.next
+		if r.deadline() <= now {
+			w.remove(n)
 			w.place(n, now)
 		}
 		n = next
 	}
+}
+
+// list is a doubly linked list of rows, by their numbers; 0 is none. A row is in one list at a time.
+type list struct{ head, tail uint32 }
+
+func (w *wheel) add(in uint16, n uint32) {
+	l, r := &w.lists[in], w.rows.at(n)
+	r.in, r.prev, r.next = in, l.tail, 0
+	if l.tail == 0 {
+		l.head = n
+	} else {
+		w.rows.at(l.tail).next = n
+	}
+	l.tail = n
+	if in < ring && w.fresh[in] == 0 {
+		w.fresh[in] = n
+	}
+}
+
+func (w *wheel) remove(n uint32) {
+	r := w.rows.at(n)
+	if r.in == 0 {
+		panic("BUG: session " + r.key.String() + " is not in the wheel")
+	}
+	l := &w.lists[r.in]
+	if r.in < ring && w.fresh[r.in] == n {
+		w.fresh[r.in] = r.next
+	}
+	if r.prev == 0 {
+		l.head = r.next
+	} else {
+		w.rows.at(r.prev).next = r.next
+	}
+	if r.next == 0 {
+		l.tail = r.prev
+	} else {
+		w.rows.at(r.next).prev = r.prev
+	}
+	r.in, r.prev, r.next, r.turn = 0, 0, 0, 0
 }

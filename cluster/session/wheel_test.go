@@ -300,11 +300,10 @@ func (p *wheelPlay) oldest() {
 
 // What one entry makes the wheel do must not depend on how much there is to do.
 func TestWheelWorkIsBounded(t *testing.T) {
-	w := new(wheel)
-	w.base = second(start)
+	w := newWheel()
 	const n = 5 * wheelSteps
 	for i := range n {
-		w.add(&node{key: Key{byte(i), byte(i >> 8)}, idleAt: start.Add(time.Hour), expires: start.Add(2 * time.Hour)}, start)
+		w.session(Key{byte(i), byte(i >> 8)}, start.Add(time.Hour), start.Add(2*time.Hour), start)
 	}
 	now := start.Add(90 * time.Minute)
 	for i := range n / wheelSteps {
@@ -325,11 +324,22 @@ func TestWheelWorkIsBounded(t *testing.T) {
 	}
 }
 
+// newWheel returns a wheel with rows of its own.
+func newWheel() *wheel { return &wheel{rows: &newTable(new(accounts)).rows, base: second(start)} }
+
+// session puts a session with those deadlines into the wheel.
+func (w *wheel) session(k Key, idleAt, expires, now Time) uint32 {
+	n := w.rows.take()
+	*w.rows.at(n) = row{key: k, lastUse: idleAt, expires: expires}
+	w.place(n, now)
+	return n
+}
+
 // waiting counts the sessions in the ring.
 func (w *wheel) waiting() int {
 	n := 0
-	for i := range w.ring {
-		for x := w.ring[i].head; x != nil; x = x.next {
+	for i := range wheelSeconds {
+		for x := w.lists[ring+i].head; x != 0; x = w.rows.at(x).next {
 			n++
 		}
 	}

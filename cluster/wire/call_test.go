@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cloakroom/cluster/session"
@@ -281,6 +282,7 @@ func TestOverloadByBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // the places are given back after the answers are on their way
 		p.send(frame{typ: frameRequest, id: 1000, kind: kindBlock, body: body})
 		if f, err := p.next(); err != nil || f.typ != frameAnswer {
 			t.Fatalf("after the others ended: %+v, %v", f, err)

@@ -15,8 +15,17 @@ type client struct {
 	peer   string // id of the node that answers there
 	gone   func() // called by who runs it, when it has ended
 
+	// Of a renewal; the two keys are those of the handshake, first says what new ones are made under by now.
+	ownKey, peerKey KeyID
+	first           func() KeyID
+	renew           func(*client)        // begins one; it calls beginRenewal, and then retire or renewLater
+	failed          func(*client, error) // notes one that failed
+
 	mu       sync.Mutex
 	ended    bool
+	renewing bool
+	renewAt  time.Time // not before
+	retired  time.Time // since when calls go by another connection; zero: they don't
 	lastID   uint64
 	lastCall time.Time
 	pending  map[uint64]*call
@@ -100,9 +109,13 @@ func (c *client) enter() (uint64, *call, error) {
 // take removes a call; nil if an answer, a failure or its caller was quicker.
 func (c *client) take(id uint64) *call {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	waiting := c.pending[id]
 	delete(c.pending, id)
+	last := !c.retired.IsZero() && len(c.pending) == 0
+	c.mu.Unlock()
+	if last {
+		c.stream.end(errRenewed)
+	}
 	return waiting
 }
 
@@ -163,14 +176,63 @@ func (c *client) over() bool {
 	}
 }
 
-// tick closes a connection that nobody uses.
+// tick closes a connection that nobody uses, and has one renewed that is not under the first key at both ends. The peer's
+// end is so if the peer came later to the exchange of the key, and it can't ask for a new connection.
 func (c *client) tick() {
 	c.mu.Lock()
-	idle := len(c.pending) == 0 && time.Since(c.lastCall) > IdleAfter
+	now := time.Now()
+	idle := len(c.pending) == 0 && now.Sub(c.lastCall) > IdleAfter
+	stuck := !c.retired.IsZero() && now.Sub(c.retired) > RetiredFor
+	due := c.first != nil && c.retired.IsZero() && !c.renewing && !now.Before(c.renewAt)
 	c.mu.Unlock()
-	if idle {
+	switch {
+	case stuck:
+		c.stream.end(errRenewed)
+	case idle:
 		c.stream.end(errIdle) // a call that comes just now was not sent, and is repeated on a new connection
+	case due:
+		if first := c.first(); c.ownKey != first || c.peerKey != first {
+			c.renew(c)
+		}
 	}
+}
+
+// beginRenewal is false if there is one already, or no more sense in it.
+func (c *client) beginRenewal() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.renewing || !c.retired.IsZero() {
+		return false
+	}
+	c.renewing = true
+	return true
+}
+
+// renewLater ends a renewal that has failed.
+func (c *client) renewLater(why error) {
+	c.mu.Lock()
+	c.renewing, c.renewAt = false, time.Now().Add(RenewEvery)
+	c.mu.Unlock()
+	c.failed(c, why)
+}
+
+// retire lets the connection end with the last answer. A call that comes just after that was not sent, and is made on the
+// new one.
+func (c *client) retire() {
+	c.mu.Lock()
+	c.retired = time.Now()
+	last := len(c.pending) == 0
+	c.mu.Unlock()
+	if last {
+		c.stream.end(errRenewed)
+	}
+}
+
+// lastUse is when the last call began.
+func (c *client) lastUse() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lastCall
 }
 
 // timeLeft is what a request says about its caller's patience; 0 is no limit.

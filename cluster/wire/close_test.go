@@ -135,7 +135,7 @@ func TestHandleTwice(t *testing.T) {
 // The port that is in use is named in the error.
 func TestPortInUse(t *testing.T) {
 	a := (&lab{t: t}).open("a")
-	_, err := Open(Config{NodeID: "b", Bind: a.Addr(), Key: testKey})
+	_, err := Open(Config{NodeID: "b", Bind: a.Addr(), Keys: ring(testKey)})
 	if err == nil || !strings.Contains(err.Error(), a.Addr()) {
 		t.Errorf("%v", err)
 	}

@@ -128,6 +128,7 @@ func TestNewClusterID(t *testing.T) {
 // The id may change while a handshake is under way: after the hello was sent, before the connection is known.
 func TestClusterChangesDuringHandshake(t *testing.T) {
 	table := newTable()
+	table.setKeys([]KeyID{""})
 	told := &entry{stream: newStream(nil, nil, time.Second, nil), announced: "", cluster: "one"}
 	table.setCluster("one")
 	if _, err := table.admit(told); err != nil {

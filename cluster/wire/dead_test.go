@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"cloakroom/cluster/clustertest"
 )
 
 // blockUntilDone is a handler that says when it starts and when its context has ended.
@@ -145,7 +147,7 @@ func TestPulse(t *testing.T) {
 
 // A reader that is held up gives up nothing that has arrived: reads have no time limit that could have passed.
 func TestReadsHaveNoLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	clustertest.Bubble(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		limits := &limitCounter{Conn: near}
 		s := newStream(limits, near, DeadAfter, &counters{})

@@ -16,6 +16,15 @@
 // given to another node), not traitors. Certificates have no end of validity, since the key has none either: an end
 // would not shut out anyone who could get a certificate, but would shut out a node whose clock is wrong.
 //
+// # Exchanging the key
+//
+// A KeyRing holds the keys of the time between. The leaf is issued under the first key's CA, a peer's may be under any's. A
+// change takes effect on new connections at once; of the old ones those are closed whose peer has shown a certificate
+// under a key that has gone. So that no call is lost by that, each dialer renews its stream connections soon after its own
+// first key has changed, and every RenewEvery while the peer's certificate is under another: the new one takes the calls
+// from then on, the old one ends with its last answer. Raft's connections stay as they are until their key goes. Raft sends
+// again what was under way then, and that is no reason for an election.
+//
 // # Frames or yamux
 //
 // A stream connection carries length-prefixed msgpack frames with correlation ids, not multiplexed byte streams.
@@ -40,8 +49,15 @@
 // A handler that panics stops the node: after a bug half-way through a change nothing this package could say would be
 // true. What has not been authenticated never reaches a handler.
 //
+// # Raft
+//
+// hashicorp/raft decodes what comes on its connections without bounds: it makes room for whatever length is announced, and
+// takes each entry for one that is there. A peer that has the key and is out of its mind could end this process by that,
+// so each connection is read along by a scanner, which closes it before raft has read what no node sends.
+//
 // # Locks
 //
-// links.mu is held while Transport.mu is taken. These and table.mu, client.mu, server.mu and throttle.mu are leaves
+// KeyRing.mu and Transport.using are held, in this order, while table.mu is taken; links.mu is held while Transport.mu is.
+// These and table.mu, client.mu, server.mu and throttle.mu are leaves
 // otherwise: none is held while another is taken or while bytes are read or written.
 package wire

@@ -23,6 +23,7 @@ var (
 var (
 	ErrOtherCluster = session.ErrOtherCluster
 	ErrOtherKey     = &session.Error{Code: "other-cluster-key", Message: "the node has another cluster key"}
+	ErrKeyRefused   = &session.Error{Code: "cluster-key-refused", Message: "the node does not accept this node's cluster key"}
 	ErrVersion      = &session.Error{Code: "protocol-version", Message: "the nodes speak no common version of the protocol: upgrade in smaller steps"}
 	ErrIdentity     = &session.Error{Code: "wrong-node-id", Message: "the node id is not that of the certificate"}
 )
@@ -30,6 +31,7 @@ var (
 // What a configuration is refused for.
 var (
 	ErrBadKey       = &session.Error{Code: "bad-cluster-key", Message: "a cluster key is 32 bytes in base64: make one with `cloakroom keygen`"}
+	ErrBadRing      = &session.Error{Code: "bad-cluster-keys", Message: "these keys can't be used together"}
 	ErrLoopbackOnly = &session.Error{Code: "loopback-only", Message: "without a cluster key a node listens for others on loopback only: make a key with `cloakroom keygen` and give it to every node"}
 )
 
@@ -40,7 +42,10 @@ var (
 	errSilent   = errors.New("nothing was heard")
 	errIdle     = errors.New("the connection was not used")
 	errReplaced = errors.New("the node has newer connections")
+	errRenewed  = errors.New("there is a newer connection, under the present cluster key")
+	errOldKey   = errors.New("the peer's certificate is under a cluster key that is no longer accepted")
 	errFrame    = errors.New("malformed frame")
+	errRaft     = errors.New("malformed or oversized message of raft")
 	errHello    = errors.New("malformed hello")
 )
 

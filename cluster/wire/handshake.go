@@ -26,13 +26,13 @@ type secured struct {
 
 // dial makes a connection of that kind to addr.
 func (t *Transport) dial(ctx context.Context, addr string, kind byte) (*secured, error) {
-	ctx, cancel := context.WithTimeout(ctx, HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.HandshakeTimeout)
 	defer cancel()
 	raw, err := t.cfg.Network.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.table.begin(raw, ""); err != nil {
+	if _, err := t.table.begin(raw, ""); err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
 	defer t.table.finish(raw)
@@ -46,33 +46,14 @@ func (t *Transport) dial(ctx context.Context, addr string, kind byte) (*secured,
 
 // introduce is the dialer's part of the handshake.
 func (t *Transport) introduce(ctx context.Context, raw net.Conn, kind byte) (*secured, error) {
-	deadline, _ := ctx.Deadline() // dial has set one
-	if err := raw.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
-	conn := tls.Client(raw, t.identity.client)
-	if err := conn.Handshake(); err != nil {
-		return nil, handshakeError(err)
-	}
+	id := t.identity.Load()
 	own := t.hello()
-	if _, err := conn.Write(append([]byte{kind}, own.encode()...)); err != nil {
-		return nil, handshakeError(err)
-	}
-	block, err := readBlock(conn, MaxHello)
+	conn, peer, err := t.meet(ctx, raw, kind, id, own)
 	if err != nil {
-		return nil, handshakeError(err)
-	}
-	peer, refusal, err := decodeHello(block)
-	if err != nil {
-		return nil, err
-	}
-	if refusal != nil {
-		return nil, refusal
-	}
-	if err := own.accept(peer, commonName(conn.ConnectionState())); err != nil {
 		return nil, err
 	}
 	s := t.secure(conn, raw, kind, peer)
+	s.entry.ownKey, s.entry.peerKey = id.first, id.keyOf(conn.ConnectionState())
 	s.entry.announced = own.cluster
 	if _, err := t.table.admit(s.entry); err != nil {
 		return nil, err
@@ -84,13 +65,51 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, kind byte) (*se
 	return s, nil
 }
 
+// meet is the exchange of certificates and hellos, as the dialer does it under the identity.
+func (t *Transport) meet(ctx context.Context, raw net.Conn, kind byte, id *identity, own hello) (*tls.Conn, hello, error) {
+	deadline, _ := ctx.Deadline() // who dials has set one
+	if err := raw.SetDeadline(deadline); err != nil {
+		return nil, hello{}, err
+	}
+	conn := tls.Client(raw, id.client)
+	if err := conn.Handshake(); err != nil {
+		return nil, hello{}, handshakeError(err)
+	}
+	if _, err := conn.Write(append([]byte{kind}, own.encode()...)); err != nil {
+		return nil, hello{}, handshakeError(lastWord(conn, err))
+	}
+	block, err := readBlock(conn, MaxHello)
+	if err != nil {
+		return nil, hello{}, handshakeError(err)
+	}
+	peer, refusal, err := decodeHello(block)
+	if err != nil {
+		return nil, hello{}, err
+	}
+	if refusal != nil {
+		return nil, hello{}, refusal
+	}
+	return conn, peer, own.accept(peer, commonName(conn.ConnectionState()))
+}
+
+// lastWord returns why a peer has closed, if it has said so, and otherwise the error of the write that found it closed. In
+// TLS 1.3 the dialer is through before the other side has judged its certificate: whoever is slow to write its hello finds
+// the connection closed, and the reason unread.
+func lastWord(conn *tls.Conn, err error) error {
+	if _, said := conn.Read(make([]byte, 1)); alert(said) != "" {
+		return said
+	}
+	return err
+}
+
 // welcome is the accepting side's part of the handshake. An error has been told to the peer, if it has come far enough
 // to understand it.
 func (t *Transport) welcome(raw net.Conn) (*secured, error) {
-	if err := raw.SetDeadline(time.Now().Add(HandshakeTimeout)); err != nil {
+	if err := raw.SetDeadline(time.Now().Add(t.cfg.HandshakeTimeout)); err != nil {
 		return nil, err
 	}
-	conn := tls.Server(raw, t.identity.server)
+	id := t.identity.Load()
+	conn := tls.Server(raw, id.server)
 	if err := conn.Handshake(); err != nil {
 		return nil, handshakeError(err)
 	}
@@ -100,6 +119,7 @@ func (t *Transport) welcome(raw net.Conn) (*secured, error) {
 	}
 	s := t.secure(conn, raw, kind, peer)
 	s.entry.inbound = true
+	s.entry.ownKey, s.entry.peerKey = id.first, id.keyOf(conn.ConnectionState())
 	own := t.hello()
 	if own.cluster, err = t.take(s.entry); err != nil {
 		return nil, t.refuse(conn, err)
@@ -191,5 +211,23 @@ func handshakeError(err error) error {
 	if errors.As(err, &unverified) && errors.As(err, &unknown) {
 		return fmt.Errorf("%w: %w", ErrOtherKey, err)
 	}
+	if why := alert(err); why == alertUnknownCA.Error() || why == alertBadCertificate.Error() {
+		return fmt.Errorf("%w: %w", ErrKeyRefused, err)
+	}
 	return fmt.Errorf("handshake: %w", err)
 }
+
+// alert returns the words of the alert that the peer has sent, if that is what err is, or "".
+func alert(err error) string {
+	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" {
+		return remote.Err.Error()
+	}
+	return ""
+}
+
+// What crypto/tls tells a peer whose certificate is under a CA that is not accepted, as the server and as the client
+// (RFC 8446, 6.2).
+const (
+	alertUnknownCA      = tls.AlertError(48)
+	alertBadCertificate = tls.AlertError(42)
+)

@@ -28,7 +28,7 @@ func notServed(t *testing.T, tr *Transport) {
 
 func TestWrongKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *lab) {
-		a := l.open("a", func(c *Config) { c.Key = ClusterKey{9} })
+		a := l.open("a", func(c *Config) { c.Keys = ring(ClusterKey{9}) })
 		b := l.open("b")
 		for _, try := range [][2]*Transport{{a, b}, {b, a}} {
 			_, err := try[0].Call(l.ctx(), Node{Addr: try[1].Addr()}, kindEcho, nil)
@@ -132,7 +132,7 @@ func TestNoResumption(t *testing.T) {
 // impostor is a server with a node's certificate that does what the test wants after TLS.
 func (l *lab) impostor(host, certID string, change func(*tls.Config), serve func(*tls.Conn)) string {
 	l.t.Helper()
-	id, err := newIdentity(testKey, certID)
+	id, err := newIdentity([]ClusterKey{testKey}, certID)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func (l *lab) impostor(host, certID string, change func(*tls.Config), serve func
 			if err != nil {
 				return
 			}
-			_ = raw.SetDeadline(time.Now().Add(time.Minute))
+			_ = raw.SetDeadline(time.Now().Add(testLimit))
 			conn := tls.Server(raw, id.server)
 			if conn.Handshake() == nil {
 				serve(conn)

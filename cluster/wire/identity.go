@@ -19,25 +19,35 @@ const (
 	caName     = "cloakroom cluster"
 )
 
-// identity is a node's certificate and what it demands of others, for both roles.
+// identity is a node's certificate under the first key, and what it demands of others: one under any of the keys. It
+// holds for both roles and does not change; another ring makes another one.
 type identity struct {
 	client *tls.Config
 	server *tls.Config
+	first  KeyID            // what the node's own certificate is under
+	byCA   map[string]KeyID // by the public key of the key's CA
 }
 
-// newIdentity makes the CA from the key and a leaf for the node id.
-func newIdentity(key ClusterKey, nodeID string) (*identity, error) {
-	ca, caKey, err := newCA(key)
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := newLeaf(ca, caKey, nodeID)
-	if err != nil {
-		return nil, err
-	}
+// newIdentity makes the keys' CAs and a leaf for the node id.
+func newIdentity(keys []ClusterKey, nodeID string) (*identity, error) {
+	id := &identity{first: keys[0].ID(), byCA: make(map[string]KeyID)}
 	roots := x509.NewCertPool()
-	roots.AddCert(ca)
-	config := &tls.Config{
+	var leaf tls.Certificate
+	for i, key := range keys {
+		ca, caKey, err := newCA(key)
+		if err != nil {
+			return nil, err
+		}
+		roots.AddCert(ca)
+		id.byCA[string(ca.RawSubjectPublicKeyInfo)] = key.ID()
+		if i > 0 {
+			continue
+		}
+		if leaf, err = newLeaf(ca, caKey, nodeID); err != nil {
+			return nil, err
+		}
+	}
+	id.client = &tls.Config{
 		Certificates:           []tls.Certificate{leaf},
 		RootCAs:                roots,
 		ClientCAs:              roots,
@@ -48,7 +58,18 @@ func newIdentity(key ClusterKey, nodeID string) (*identity, error) {
 		SessionTicketsDisabled: true, // a resumed session would outlive the certificate checks of a restart
 		VerifyConnection:       checkConnection,
 	}
-	return &identity{client: config, server: config.Clone()}, nil
+	id.server = id.client.Clone()
+	return id, nil
+}
+
+// keyOf returns the key that the peer's certificate is under; "" is none.
+func (id *identity) keyOf(s tls.ConnectionState) KeyID {
+	for _, chain := range s.VerifiedChains {
+		if key, ok := id.byCA[string(chain[len(chain)-1].RawSubjectPublicKeyInfo)]; ok {
+			return key
+		}
+	}
+	return ""
 }
 
 // newCA makes the CA of the key: the same on every node, whenever and with whatever build it is made. Every field that

@@ -73,7 +73,7 @@ func TestDeriveFrozen(t *testing.T) {
 func TestClusterKeyIsNotPrinted(t *testing.T) {
 	k := testKey
 	var out bytes.Buffer
-	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "key", k, "in", struct{ Key ClusterKey }{k}, "config", Config{Key: k})
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "key", k, "in", struct{ Key ClusterKey }{k}, "config", Config{Keys: ring(k)})
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "key", k, "in", struct{ Key ClusterKey }{k})
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%b", "%c", "%U"} {
 		fmt.Fprintf(&out, verb+"\n", k)
@@ -86,7 +86,7 @@ func TestClusterKeyIsNotPrinted(t *testing.T) {
 		out.Write(b)
 	}
 	text := strings.ToLower(out.String())
-	for _, leak := range []string{"1 2 3", "1,2,3", "010203", "0x1", `\x01`, "[1", strings.ToLower(k.Encode()[:8])} {
+	for _, leak := range []string{"1 2 3", "1,2,3", testKeyHex, "0x1", `\x01`, "[1", strings.ToLower(k.Encode()[:8])} {
 		if strings.Contains(text, leak) {
 			t.Errorf("%q is in the output", leak)
 		}
@@ -96,11 +96,16 @@ func TestClusterKeyIsNotPrinted(t *testing.T) {
 	}
 }
 
-// An open transport holds the key nowhere: its fields would be printed by %+v.
-func TestKeyIsNotKept(t *testing.T) {
+// Whatever prints an open transport does not print the keys that it holds.
+func TestKeyIsNotPrintedWithTheTransport(t *testing.T) {
 	tr := (&lab{t: t}).open("a")
-	if tr.cfg.Key != (ClusterKey{}) {
-		t.Error("it does")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		text := fmt.Sprintf(verb, tr.cfg)
+		for _, leak := range []string{"1 2 3", testKeyHex, "0x1, 0x2", "1, 2, 3"} {
+			if strings.Contains(text, leak) {
+				t.Errorf("%s: %q in %s", verb, leak, text)
+			}
+		}
 	}
 }
 
@@ -138,19 +143,20 @@ func (f fixed) Listen(string) (net.Listener, error) {
 func (f fixedListener) Addr() net.Addr { return f.addr }
 
 func TestOpenRefuses(t *testing.T) {
-	good := Config{NodeID: "a", Bind: "127.0.0.1:0", Key: testKey}
+	good := Config{NodeID: "a", Bind: "127.0.0.1:0", Keys: ring(testKey)}
 	for name, change := range map[string]func(*Config){
-		"no key":          func(c *Config) { c.Key = ClusterKey{} },
+		"no key":          func(c *Config) { c.Keys = nil },
 		"no node id":      func(c *Config) { c.NodeID = "" },
 		"long node id":    func(c *Config) { c.NodeID = strings.Repeat("x", MaxNodeID+1) },
-		"development key": func(c *Config) { c.Key, c.Bind = DevelopmentKey(), "0.0.0.0:0" },
+		"development key": func(c *Config) { c.Keys, c.Bind = DevelopmentRing(), "0.0.0.0:0" },
 		"localhost elsewhere": func(c *Config) {
-			c.Key, c.Network = DevelopmentKey(), fixed{addr: net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}
+			c.Keys, c.Network = DevelopmentRing(), fixed{addr: net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}
 		},
 		"nothing to advertise":     func(c *Config) { c.Bind = "0.0.0.0:0" },
 		"advertised without port":  func(c *Config) { c.Advertise = "example.org" },
 		"versions the wrong way":   func(c *Config) { c.MinVersion = 2 },
 		"deadline too short":       func(c *Config) { c.DeadAfter = time.Nanosecond },
+		"handshake too short":      func(c *Config) { c.HandshakeTimeout = time.Nanosecond },
 		"address that is not here": func(c *Config) { c.Bind = "192.0.2.1:0" },
 	} {
 		cfg := good

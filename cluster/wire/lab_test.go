@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,21 @@ const (
 )
 
 var testKey = ClusterKey{1, 2, 3}
+
+// testKeyHex is the beginning of the key in hex, longer than what a time or an address in memory may look like.
+const testKeyHex = "0102030000000000"
+
+// ring is a ring of keys that must be good.
+func ring(keys ...ClusterKey) *KeyRing {
+	r, err := NewKeyRing(keys...)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// testLimit is the limit of what is to come by the clock on the wall, on a machine that stands still for seconds.
+const testLimit = time.Minute
 
 // lab opens transports on one of the two networks.
 type lab struct {
@@ -50,9 +66,10 @@ func inMemory(t *testing.T, f func(t *testing.T, l *lab)) {
 // open starts the node of that id, with an echo handler.
 func (l *lab) open(id string, change ...func(*Config)) *Transport {
 	l.t.Helper()
-	cfg := Config{NodeID: id, Bind: "127.0.0.1:0", Key: testKey}
+	cfg := Config{NodeID: id, Bind: "127.0.0.1:0", Keys: ring(testKey), HandshakeTimeout: testLimit, DeadAfter: testLimit}
 	if l.memory != nil {
 		cfg.Bind, cfg.Advertise, cfg.Network = id+":7000", id+":7000", l.memory.Host(id)
+		cfg.HandshakeTimeout, cfg.DeadAfter = 0, 0 // the defaults, which are looked at in fake time
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -80,7 +97,7 @@ func (l *lab) network(host string) Network {
 
 // ctx ends late enough for a busy machine, and well before the test's own limit.
 func (l *lab) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.t.Context(), testLimit)
 	l.t.Cleanup(cancel)
 	return ctx
 }
@@ -96,7 +113,7 @@ func (l *lab) mustEcho(from *Transport, addr string) {
 // eventually asks again and again, for as long as ctx allows.
 func (l *lab) eventually(what string, ok func() bool) {
 	l.t.Helper()
-	limit := time.NewTimer(time.Minute)
+	limit := time.NewTimer(testLimit)
 	defer limit.Stop()
 	ask := time.NewTicker(5 * time.Millisecond)
 	defer ask.Stop()
@@ -117,7 +134,7 @@ func (l *lab) raw(host, addr string) net.Conn {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testLimit)); err != nil {
 		l.t.Fatal(err)
 	}
 	return c
@@ -132,7 +149,13 @@ type puppet struct {
 // puppet connects one with a certificate for certID.
 func (l *lab) puppet(certID, addr string, change ...func(*tls.Config)) *puppet {
 	l.t.Helper()
-	id, err := newIdentity(testKey, certID)
+	return l.puppetUnder(testKey, certID, addr, change...)
+}
+
+// puppetUnder has a certificate under that key.
+func (l *lab) puppetUnder(key ClusterKey, certID, addr string, change ...func(*tls.Config)) *puppet {
+	l.t.Helper()
+	id, err := newIdentity([]ClusterKey{key}, certID)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -218,6 +241,17 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// logsOnce waits for a line of one kind, since the end of what it tells of is seen first. There are more of them only if
+// there was time for it since begin.
+func (l *lab) logsOnce(log *logBuffer, what string, begin time.Time) {
+	l.t.Helper()
+	l.eventually("a line of "+what, func() bool { return strings.Contains(log.String(), what) })
+	text := log.String()
+	if n := strings.Count(text, what); n > 1+int(time.Since(begin)/logEvery) {
+		l.t.Errorf("%d lines in the log:\n%s", n, text)
+	}
 }
 
 func logTo(b *logBuffer) func(*Config) {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// links holds the stream connections that this node has dialed, one for each address, and dials when one is needed.
+// links holds the stream connections that this node has dialed, one for each address, and dials when one is needed. While
+// one is renewed it stays in use; when the new one is there, it is retired: it ends with the last answer that it owes.
 type links struct {
 	dial func(addr string) (*client, error) // with a time limit of its own, and the caller's
 	run  func(c *client)                    // until the connection has ended
@@ -93,6 +94,55 @@ func (l *links) connect(addr string, k *link) {
 	if k.client != nil {
 		l.run(k.client)
 	}
+}
+
+// renewSoon is what a connection calls that is due to be renewed.
+func (l *links) renewSoon(c *client) { l.own(func() { l.renew(c.addr, c) }) }
+
+// renew puts a new connection in the place of one that works. Where that fails the old one stays, and is looked at again
+// later.
+func (l *links) renew(addr string, old *client) {
+	if !old.beginRenewal() {
+		return
+	}
+	c, err := l.dial(addr)
+	if err != nil {
+		old.renewLater(err)
+		return
+	}
+	c.lastCall = old.lastUse() // nobody has it yet; a connection that nobody uses must not live on by renewals
+	k := &link{ready: make(chan struct{}), client: c, backoff: backoffMin}
+	close(k.ready)
+	if !l.replace(addr, old, k) { // the old one has ended meanwhile, and another is made or there already
+		c.stream.end(errRenewed)
+	} else {
+		old.retire()
+	}
+	l.run(c)
+}
+
+// replace puts k in the place of the link of old; false if that is in use no more.
+func (l *links) replace(addr string, old *client, k *link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if present := l.byAddr[addr]; present == nil || present.working() != old {
+		return false
+	}
+	l.byAddr[addr] = k
+	return true
+}
+
+// working returns the connection if there is one.
+func (k *link) working() *client {
+	select {
+	case <-k.ready:
+	default:
+		return nil
+	}
+	if k.client == nil || k.client.over() {
+		return nil
+	}
+	return k.client
 }
 
 // over says whether the link is of no more use.

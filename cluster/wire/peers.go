@@ -27,17 +27,17 @@ func (t *Transport) accept() {
 	}
 }
 
-// greet starts the handshake of a new connection, or closes it at once if there are too many.
+// greet starts the handshake of a new connection.
 func (t *Transport) greet(raw net.Conn) {
-	err := t.table.begin(raw, hostOf(raw.RemoteAddr()))
+	crowded, err := t.table.begin(raw, hostOf(raw.RemoteAddr()))
+	if crowded {
+		t.counters.crowded.Add(1)
+	}
 	if err == nil && t.own(func() { t.serve(raw) }) {
 		return
 	}
 	t.table.finish(raw)
 	_ = raw.Close() // it is a stranger's
-	if err != nil {
-		t.refused(raw, err)
-	}
 }
 
 // serve brings an inbound connection through the handshake and to where it belongs.
@@ -85,6 +85,13 @@ func (t *Transport) dialStream(addr string) (*client, error) {
 	}
 	c := newClient(conn.entry.stream, addr)
 	c.peer = conn.entry.peer
+	c.ownKey, c.peerKey = conn.entry.ownKey, conn.entry.peerKey
+	c.renewAt = time.Now()
+	if c.peerKey != c.ownKey { // the peer may take a while
+		c.renewAt = c.renewAt.Add(RenewEvery)
+	}
+	c.first = func() KeyID { return t.identity.Load().first }
+	c.renew, c.failed = t.links.renewSoon, t.notRenewed
 	c.gone = func() {
 		t.table.remove(conn.entry)
 		t.ended(conn.entry)
@@ -123,6 +130,12 @@ func (t *Transport) refused(raw net.Conn, err error) {
 		return
 	}
 	t.quiet.warn(t.log, "refused", "peer connection refused", "remote", raw.RemoteAddr().String(), "err", err)
+}
+
+// notRenewed notes that a connection stays under an old key for now.
+func (t *Transport) notRenewed(c *client, err error) {
+	t.counters.notRenewed.Add(1)
+	t.quiet.warn(t.log, "renew", "the connection to a peer stays as it is: none under the present cluster key could be made", "peer", c.peer, "err", err)
 }
 
 // ended notes the end of a stream connection.

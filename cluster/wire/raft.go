@@ -55,7 +55,7 @@ func (l *raftLayer) Close() error {
 // Addr returns the address that peers know.
 func (l *raftLayer) Addr() net.Addr { return address(l.t.addr) }
 
-// Dial connects to a peer's raft. timeout 0 stands for HandshakeTimeout, which is the longest as well.
+// Dial connects to a peer's raft. timeout 0 stands for Config.HandshakeTimeout, which is the longest as well.
 func (l *raftLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	return l.dial(Node{Addr: string(to)}, timeout)
 }
@@ -72,7 +72,7 @@ func (l *raftLayer) dial(to Node, timeout time.Duration) (net.Conn, error) {
 	default:
 	}
 	if timeout <= 0 {
-		timeout = HandshakeTimeout
+		timeout = l.t.cfg.HandshakeTimeout
 	}
 	ctx, cancel := context.WithTimeout(l.t.ctx, timeout)
 	defer cancel()
@@ -80,7 +80,7 @@ func (l *raftLayer) dial(to Node, timeout time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, unreachable(to.Addr, err)
 	}
-	c := &raftConn{Conn: s.Conn, table: l.t.table, entry: s.entry}
+	c := l.conn(s)
 	err = to.check(s.entry.peer)
 	if err == nil && l.over() { // closed meanwhile: Close may not have seen this one
 		err = net.ErrClosed
@@ -109,7 +109,7 @@ func (l *raftLayer) release() { <-l.places }
 
 // offer hands a connection to raft, in the place that was reserved for it.
 func (l *raftLayer) offer(s *secured) {
-	l.accepted <- &raftConn{Conn: s.Conn, table: l.t.table, entry: s.entry}
+	l.accepted <- l.conn(s)
 	if l.over() { // nobody will accept it
 		s.entry.end(errClosed)
 		l.t.table.remove(s.entry)
@@ -125,17 +125,35 @@ func (l *raftLayer) over() bool {
 	}
 }
 
-// raftConn is one of raft's connections.
+// conn wraps an authenticated connection. What comes in are requests on those that were accepted, answers on the others.
+func (l *raftLayer) conn(s *secured) *raftConn {
+	return &raftConn{Conn: s.Conn, t: l.t, entry: s.entry, scanner: newScanner(s.entry.inbound)}
+}
+
+// raftConn is one of raft's connections. One goroutine at a time reads from it.
 type raftConn struct {
 	net.Conn // TLS
-	table    *table
+	t        *Transport
 	entry    *entry
+	scanner  *scanner
+}
+
+// Read returns what the peer has sent, if raft may see it. Otherwise it closes the connection.
+func (c *raftConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if wrong := c.scanner.scan(p[:n]); wrong != nil {
+		_ = c.Close() // the reason is wrong
+		c.t.counters.malformed.Add(1)
+		c.t.quiet.warn(c.t.log, "raft", "a raft connection is closed for what the peer sent", "peer", c.entry.peer, "err", wrong)
+		return 0, wrong
+	}
+	return n, err
 }
 
 // Close closes below TLS: TLS would first send an alert, and wait for a peer that may be gone. Raft's messages say
 // their lengths, so a cut can't be taken for an end.
 func (c *raftConn) Close() error {
-	c.table.remove(c.entry)
+	c.t.table.remove(c.entry)
 	return c.entry.raw.Close()
 }
 

@@ -20,7 +20,7 @@ func TestRaftTransport(t *testing.T) {
 		a, b := l.open("a"), l.open("b")
 		newTransport := func(tr *Transport) *raft.NetworkTransport {
 			n := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-				Stream: tr.Raft(), MaxPool: 2, MaxRPCsInFlight: 1, Timeout: 10 * time.Second, Logger: hclog.NewNullLogger(),
+				Stream: tr.Raft(), MaxPool: 2, MaxRPCsInFlight: 1, Timeout: testLimit, Logger: hclog.NewNullLogger(),
 			})
 			t.Cleanup(func() {
 				if err := n.Close(); err != nil {
@@ -71,17 +71,17 @@ func raftPair(t *testing.T, a, b *Transport) (near, far net.Conn) {
 	return near, far
 }
 
-// The bytes are raft's alone, no time limit stays from the handshake, and Close ends both ends and is counted.
+// The bytes are raft's alone (these begin a request), no time limit stays from the handshake, and Close ends both ends and is counted.
 func TestRaftConn(t *testing.T) {
 	inMemory(t, func(t *testing.T, l *lab) {
 		a, b := l.open("a"), l.open("b")
 		near, far := raftPair(t, a, b)
 		time.Sleep(10 * time.Minute)
-		if _, err := near.Write([]byte("S\x00\x00")); err != nil {
+		if _, err := near.Write([]byte("S\x81\xa3")); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, 3)
-		if _, err := io.ReadFull(far, got); err != nil || string(got) != "S\x00\x00" {
+		if _, err := io.ReadFull(far, got); err != nil || string(got) != "S\x81\xa3" {
 			t.Errorf("%q, %v", got, err)
 		}
 		if a.Stats().Raft != 1 || b.Stats().Raft != 1 {

@@ -21,15 +21,29 @@ type Stats struct {
 	Overloaded  uint64 // requests of this node or to it that a bound refused
 	Served      uint64 // requests of peers that were given to a handler
 	Refused     uint64 // connections that did not get through their handshake
+	Crowded     uint64 // of these, those that were turned out because there were too many
+	NotRenewed  uint64 // attempts at a connection under a new key that failed; the old one was kept
+	Malformed   uint64 // raft connections that were closed for what a peer sent on them
+
+	Keys []KeyStats // the ring's, in its order
 
 	BytesSent     uint64 // on stream connections, before TLS
 	BytesReceived uint64
+}
+
+// KeyStats says what is in use under one key. An old key can go when no stream is left under it on any node; raft's
+// connections are closed then, and made anew by the next message.
+type KeyStats struct {
+	ID      KeyID
+	Streams int // stream connections that this node's certificate, the peer's or both are under
+	Raft    int // raft's connections, the same
 }
 
 // counters are those of Stats that are counted as it happens.
 type counters struct {
 	streamsIn, streamsOut                                 atomic.Int64
 	calls, unreachable, lost, overloaded, served, refused atomic.Uint64
+	crowded, notRenewed, malformed                        atomic.Uint64
 	sent, received                                        atomic.Uint64
 }
 
@@ -47,7 +61,7 @@ func (c *counters) failed(err error) {
 
 // Stats returns the counters as they are.
 func (t *Transport) Stats() Stats {
-	handshakes, raft := t.table.count()
+	handshakes, raft, keys := t.table.counts()
 	c := &t.counters
 	return Stats{
 		StreamsIn:     int(c.streamsIn.Load()),
@@ -60,21 +74,37 @@ func (t *Transport) Stats() Stats {
 		Overloaded:    c.overloaded.Load(),
 		Served:        c.served.Load(),
 		Refused:       c.refused.Load(),
+		Crowded:       c.crowded.Load(),
+		NotRenewed:    c.notRenewed.Load(),
+		Malformed:     c.malformed.Load(),
+		Keys:          keys,
 		BytesSent:     c.sent.Load(),
 		BytesReceived: c.received.Load(),
 	}
 }
 
-// count returns the connections in the handshake, and raft's.
-func (t *table) count() (handshakes, raft int) {
+// counts returns the connections in the handshake, and raft's, and what is under each key.
+func (t *table) counts() (handshakes, raft int, keys []KeyStats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, id := range t.keys {
+		keys = append(keys, KeyStats{ID: id})
+	}
 	for e := range t.open {
 		if e.stream == nil {
 			raft++
 		}
+		for i := range keys {
+			switch k := &keys[i]; {
+			case e.ownKey != k.ID && e.peerKey != k.ID:
+			case e.stream == nil:
+				k.Raft++
+			default:
+				k.Streams++
+			}
+		}
 	}
-	return len(t.shaking), raft
+	return len(t.shaking), raft, keys
 }
 
 // throttle lets one line of a sort through in a while, with the number of those that it kept back before.

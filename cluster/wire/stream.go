@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -132,9 +133,10 @@ func (s *stream) readError(err error) error {
 // write sends what is queued until the stream ends.
 func (s *stream) write() {
 	w := bufio.NewWriterSize(timedWriter{s}, ioBuffer)
-	ticks := time.NewTicker(s.deadAfter / ticksPerDeadline)
-	defer ticks.Stop()
-	var alive pulse
+	beat := s.deadAfter / ticksPerDeadline
+	tick := time.NewTimer(untilBeat(beat))
+	defer tick.Stop()
+	alive := pulse{heard: math.MaxUint64} // the time to the first tick is not a whole one
 	for {
 		var err error
 		select {
@@ -142,8 +144,9 @@ func (s *stream) write() {
 			return
 		case out := <-s.queue:
 			err = s.writeQueue(w, out)
-		case <-ticks.C:
+		case <-tick.C:
 			err = s.keepAlive(w, &alive)
+			tick.Reset(untilBeat(beat))
 		case <-s.draining:
 			s.end(s.writeRest(w))
 			return
@@ -188,15 +191,23 @@ func (s *stream) queued() (out outgoing, ok bool) {
 	}
 }
 
+// untilBeat returns the time to a multiple of a period: all streams tick at once, and wake a node at rest once. It goes by
+// the wall clock, which may be a little ahead or behind of the timer or be set meanwhile: so it is half a period at least,
+// and one and a half at most.
+func untilBeat(period time.Duration) time.Duration {
+	half := period / 2
+	return period + half - (time.Duration(time.Now().UnixNano())+half)%period
+}
+
 // keepAlive asks a silent peer for a sign of life, and gives it up when there is none.
 func (s *stream) keepAlive(w *bufio.Writer, alive *pulse) error {
 	if s.tick != nil {
 		s.tick()
 	}
-	switch alive.tick(s.heard.Load()) {
-	case 0:
+	switch silent := alive.tick(s.heard.Load()); {
+	case silent < pingAfter:
 		return nil
-	case ticksPerDeadline:
+	case silent == ticksPerDeadline:
 		return fmt.Errorf("%w for %v", errSilent, s.deadAfter)
 	}
 	return s.writeQueue(w, outgoing{bytes: (&frame{typ: framePing}).encode()})

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -10,14 +11,21 @@ import (
 type table struct {
 	mu      sync.Mutex
 	closed  bool
-	cluster string // "": not known yet
+	cluster string  // "": not known yet
+	keys    []KeyID // that peers' certificates may be under
 
-	shaking    map[net.Conn]string // below TLS, not through the handshake; the host for inbound ones, else ""
-	shakingIn  int                 // inbound ones of these
-	perHost    map[string]int      // inbound ones of these
-	open       map[*entry]struct{} // authenticated
-	inbound    int                 // inbound ones of these
-	entryCount uint64              // ever; orders entries by age
+	shaking   map[net.Conn]shaking // below TLS, not through the handshake
+	shakingIn int                  // inbound ones of these
+	perHost   map[string]int       // inbound ones of these
+	open      map[*entry]struct{}  // authenticated
+	inbound   int                  // inbound ones of these
+	count     uint64               // of connections, ever; orders them by age
+}
+
+// shaking is a connection that is not through its handshake.
+type shaking struct {
+	host   string // "" for one that this node dialed
+	number uint64
 }
 
 // entry is one authenticated connection.
@@ -26,6 +34,8 @@ type entry struct {
 	kind    byte
 	inbound bool
 	peer    string  // node id
+	ownKey  KeyID   // that this node's certificate is under
+	peerKey KeyID   // that the peer's certificate is under
 	stream  *stream // nil for raft
 
 	// Guarded by table.mu.
@@ -34,9 +44,10 @@ type entry struct {
 	number    uint64
 }
 
+// newTable makes a table that admits nobody: setKeys is to follow.
 func newTable() *table {
 	return &table{
-		shaking: make(map[net.Conn]string),
+		shaking: make(map[net.Conn]shaking),
 		perHost: make(map[string]int),
 		open:    make(map[*entry]struct{}),
 	}
@@ -52,39 +63,68 @@ func (e *entry) end(why error) {
 }
 
 // begin takes a connection into the handshake. host is "" for one that this node dialed: strangers must not keep it
-// from that.
-func (t *table) begin(raw net.Conn, host string) error {
+// from that. Inbound ones beyond the limits turn the oldest out, which is returned: its handshake fails.
+func (t *table) begin(raw net.Conn, host string) (crowded bool, err error) {
+	oldest, err := t.enter(raw, host)
+	if oldest != nil {
+		_ = oldest.Close() // it is a stranger's
+	}
+	return oldest != nil, err
+}
+
+func (t *table) enter(raw net.Conn, host string) (oldest net.Conn, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return errClosed
+		return nil, errClosed
 	}
+	switch {
+	case host == "":
+	case t.perHost[host] >= MaxHandshakesPerHost:
+		oldest = t.oldestLocked(host)
+	case t.shakingIn >= MaxHandshakes:
+		oldest = t.oldestLocked("")
+	}
+	t.leaveLocked(oldest)
+	t.count++
+	t.shaking[raw] = shaking{host, t.count}
 	if host != "" {
-		if t.shakingIn >= MaxHandshakes || t.perHost[host] >= MaxHandshakesPerHost {
-			return ErrOverloaded
-		}
 		t.shakingIn++
 		t.perHost[host]++
 	}
-	t.shaking[raw] = host
-	return nil
+	return oldest, nil
+}
+
+// oldestLocked returns the inbound connection from the host, or from any, that is longest in its handshake.
+func (t *table) oldestLocked(host string) net.Conn {
+	var oldest net.Conn
+	for raw, s := range t.shaking {
+		if s.host != "" && (host == "" || s.host == host) && (oldest == nil || s.number < t.shaking[oldest].number) {
+			oldest = raw
+		}
+	}
+	return oldest
 }
 
 // finish takes a connection out of the handshake, whatever came of it.
 func (t *table) finish(raw net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	host, ok := t.shaking[raw]
+	t.leaveLocked(raw)
+}
+
+func (t *table) leaveLocked(raw net.Conn) {
+	s, ok := t.shaking[raw]
 	if !ok {
 		return
 	}
 	delete(t.shaking, raw)
-	if host == "" {
+	if s.host == "" {
 		return
 	}
 	t.shakingIn--
-	if t.perHost[host]--; t.perHost[host] == 0 {
-		delete(t.perHost, host)
+	if t.perHost[s.host]--; t.perHost[s.host] == 0 {
+		delete(t.perHost, s.host)
 	}
 }
 
@@ -106,6 +146,8 @@ func (t *table) insert(e *entry) (replaced *entry, cluster string, err error) {
 		return nil, "", errClosed
 	case foreign(t.cluster, e.cluster):
 		return nil, "", ErrOtherCluster
+	case !slices.Contains(t.keys, e.peerKey): // taken out while the handshake went on
+		return nil, "", ErrOtherKey
 	case e.inbound && t.inbound >= MaxInbound:
 		return nil, "", ErrOverloaded
 	}
@@ -117,8 +159,9 @@ func (t *table) insert(e *entry) (replaced *entry, cluster string, err error) {
 	if !t.announce(e) {
 		return nil, "", errEnded
 	}
-	t.entryCount++
-	e.number = t.entryCount
+	t.leaveLocked(e.raw) // it is no stranger's, and must not be turned out for one
+	t.count++
+	e.number = t.count
 	t.open[e] = struct{}{}
 	return replaced, t.cluster, nil
 }
@@ -189,6 +232,22 @@ func (t *table) setCluster(id string) {
 	}
 	for _, e := range untold {
 		e.end(errEnded)
+	}
+}
+
+// setKeys sets the keys that peers' certificates may be under, and closes the connections of the others.
+func (t *table) setKeys(keys []KeyID) {
+	var gone []*entry
+	t.mu.Lock()
+	t.keys = keys
+	for e := range t.open {
+		if !slices.Contains(keys, e.peerKey) {
+			gone = append(gone, e)
+		}
+	}
+	t.mu.Unlock()
+	for _, e := range gone {
+		e.end(errOldKey)
 	}
 }
 

@@ -41,21 +41,27 @@ type Config struct {
 	NodeID    string
 	Bind      string        // host:port to listen on
 	Advertise string        // host:port told to others; by default that of the listener
-	Key       ClusterKey    // not kept
+	Keys      *KeyRing      // may change while the port is open
 	Network   Network       // TCP{}
 	Logger    *slog.Logger  // discards
 	DeadAfter time.Duration // silence after which a stream connection is given up; DeadAfter
+
+	// HandshakeTimeout is from accept or dial to the end of the hellos; HandshakeTimeout. A longer one lets strangers hold
+	// their places longer.
+	HandshakeTimeout time.Duration
 
 	MinVersion, MaxVersion uint8 // protocol versions to speak; MinProtocol and MaxProtocol
 }
 
 // Transport is a node's peer port: the server for its peers, and the way to theirs.
 type Transport struct {
-	cfg      Config // without the key
+	cfg      Config
 	addr     string
 	log      *slog.Logger
 	quiet    *throttle
-	identity *identity
+	identity atomic.Pointer[identity]
+	using    sync.Mutex // of useKeys
+	unwatch  func()     // the ring
 	listener net.Listener
 	handlers [256]atomic.Pointer[Handler] // by Kind
 	table    *table
@@ -78,10 +84,6 @@ func Open(cfg Config) (*Transport, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("open peer port: %w", err)
 	}
-	identity, err := newIdentity(cfg.Key, cfg.NodeID)
-	if err != nil {
-		return nil, fmt.Errorf("open peer port: %w", err)
-	}
 	listener, err := cfg.Network.Listen(cfg.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("open peer port: %w", err)
@@ -90,13 +92,11 @@ func Open(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open peer port: %w", errors.Join(err, listener.Close()))
 	}
-	cfg.Key = ClusterKey{}
 	t := &Transport{
 		cfg:      cfg,
 		addr:     addr,
 		log:      cfg.Logger,
 		quiet:    newThrottle(logEvery),
-		identity: identity,
 		listener: listener,
 		table:    newTable(),
 		closing:  make(chan struct{}),
@@ -105,6 +105,11 @@ func Open(cfg Config) (*Transport, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.raft = newRaftLayer(t)
 	t.links = &links{dial: t.dialStream, run: t.runClient, own: t.own, byAddr: make(map[string]*link)}
+	t.unwatch = cfg.Keys.Watch(t.useKeys)
+	if err := t.useKeys(); err != nil {
+		t.unwatch()
+		return nil, fmt.Errorf("open peer port: %w", errors.Join(err, listener.Close()))
+	}
 	t.own(t.accept)
 	return t, nil
 }
@@ -120,6 +125,9 @@ func (c *Config) complete() error {
 	if c.DeadAfter == 0 {
 		c.DeadAfter = DeadAfter
 	}
+	if c.HandshakeTimeout == 0 {
+		c.HandshakeTimeout = HandshakeTimeout
+	}
 	if c.MinVersion == 0 {
 		c.MinVersion = MinProtocol
 	}
@@ -133,10 +141,12 @@ func (c *Config) complete() error {
 		return errors.New("the lowest protocol version is above the highest")
 	case c.DeadAfter < time.Millisecond:
 		return errors.New("DeadAfter is less than a millisecond")
-	case c.Key == ClusterKey{}:
+	case c.HandshakeTimeout < time.Millisecond:
+		return errors.New("HandshakeTimeout is less than a millisecond")
+	case c.Keys == nil:
 		return ErrBadKey
 	}
-	return CheckBind(c.Key, c.Bind)
+	return c.Keys.CheckBind(c.Bind)
 }
 
 // advertised returns what peers are to dial. The listener knows the port if any would do, and the address that a name
@@ -144,7 +154,7 @@ func (c *Config) complete() error {
 func advertised(cfg Config, listener net.Listener) (string, error) {
 	tcp, isTCP := listener.Addr().(*net.TCPAddr)
 	if isTCP {
-		if err := CheckBind(cfg.Key, tcp.String()); err != nil {
+		if err := cfg.Keys.CheckBind(tcp.String()); err != nil {
 			return "", err
 		}
 	}
@@ -215,6 +225,26 @@ func (t *Transport) SetCluster(id string) {
 	t.table.setCluster(id)
 }
 
+// useKeys takes over the ring's keys: the node gets a certificate under the first, peers' certificates must be under any,
+// and connections whose peer's is under another are closed, whatever is under way on them. Before that happens to a
+// stream connection between nodes in order its dialer has renewed it.
+func (t *Transport) useKeys() error {
+	t.using.Lock()
+	defer t.using.Unlock()
+	keys := t.cfg.Keys.Keys()
+	id, err := newIdentity(keys, t.cfg.NodeID)
+	if err != nil {
+		return fmt.Errorf("exchange the keys of the peer port: %w", err)
+	}
+	accepted := make([]KeyID, len(keys))
+	for i, k := range keys {
+		accepted[i] = k.ID()
+	}
+	t.identity.Store(id)
+	t.table.setKeys(accepted)
+	return nil
+}
+
 // Raft returns raft's share of the port, always the same.
 func (t *Transport) Raft() raft.StreamLayer { return t.raft }
 
@@ -226,6 +256,7 @@ func (t *Transport) Close() error {
 		return nil
 	}
 	defer close(t.finished)
+	t.unwatch()
 	err := t.listener.Close()
 	t.cancel()
 	t.table.close()

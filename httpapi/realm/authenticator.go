@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/google/uuid"
-
 	"cloakroom/cluster/session"
 )
 
@@ -16,18 +14,23 @@ import (
 type Config struct {
 	Directory Directory
 	Hasher    *Hasher
-	SealKey   [32]byte       // seals the secrets of realm configurations; the same on every node
+	SealKey   [32]byte // seals the secrets of realm configurations; the same on every node
+	// SealKeys returns the keys while the cluster's key is exchanged: the first seals, any opens. nil: SealKey alone.
+	SealKeys  func() [][32]byte
 	RootCAs   *x509.CertPool // whom directory servers' certificates must be signed by; nil: the system's
+	KeySetDir string         // where files with the keys of issuers of tokens are; "": no realm can name one
 	Logger    *slog.Logger
 }
 
-// Authenticator checks logins. It has no goroutine of its own and needs no Close.
+// Authenticator checks logins. It has no goroutine of its own; Close closes the connections that it keeps.
 type Authenticator struct {
 	directory Directory
 	hasher    *Hasher
 	sealer    *sealer
-	binder    *binder
+	evidence  *evidence
 	log       *slog.Logger
+
+	directories *ldapDirectories
 }
 
 // New checks the configuration.
@@ -35,7 +38,10 @@ func New(cfg Config) (*Authenticator, error) {
 	if cfg.Directory == nil || cfg.Hasher == nil || cfg.Logger == nil {
 		return nil, errors.New("realm: Directory, Hasher and Logger are required")
 	}
-	sealer, err := newSealer(cfg.SealKey)
+	if cfg.SealKeys == nil {
+		cfg.SealKeys = func() [][32]byte { return [][32]byte{cfg.SealKey} }
+	}
+	sealer, err := newRingSealer(cfg.SealKeys)
 	if err != nil {
 		return nil, fmt.Errorf("make realm sealer: %w", err)
 	}
@@ -43,9 +49,17 @@ func New(cfg Config) (*Authenticator, error) {
 		directory: cfg.Directory,
 		hasher:    cfg.Hasher,
 		sealer:    sealer,
-		binder:    newBinder(cfg.RootCAs),
+		evidence:  newEvidence(cfg),
 		log:       cfg.Logger,
+
+		directories: newLDAPDirectories(sealer, cfg.RootCAs, cfg.Logger),
 	}, nil
+}
+
+// Close closes the connections to directory servers. Logins that still run get no others to keep.
+func (a *Authenticator) Close() error {
+	a.directories.close()
+	return nil
 }
 
 // Authenticate checks a user name and a password against a realm; "" is the realm native. Errors:
@@ -78,6 +92,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, realmName, username, p
 		return a.native(ctx, realm, user, password)
 	case TypeLDAP:
 		return a.ldap(ctx, realm, user, CanonicalUsername(TypeLDAP, username), password)
+	}
+	if realm.Type == TypeHeader || realm.Type == TypeJWT { // there is no password to be right
+		return a.refuse(ctx, ErrInvalidCredentials)
 	}
 	return a.refuse(ctx, ErrUnknownRealmType)
 }
@@ -131,39 +148,6 @@ func (a *Authenticator) storedHash(user *session.User) *phc {
 		return nil
 	}
 	return &stored
-}
-
-// ldap checks the password at the realm's directory server. The server is asked whatever our own record says, so that
-// the time taken does not tell a disabled user from a wrong password.
-func (a *Authenticator) ldap(ctx context.Context, realm *session.Realm, user *session.User, username, password string) (Identity, error) {
-	if _, err := a.hasher.check(ctx, nil, password); err != nil {
-		return Identity{}, err
-	}
-	settings, err := parseLDAPConfig(realm.Config)
-	if err != nil {
-		return Identity{}, fmt.Errorf("use realm %q: %w: %w", realm.Name, ErrUnavailable, err)
-	}
-	if err := a.binder.bind(ctx, settings, username, password); err != nil {
-		return Identity{}, fmt.Errorf("check a password in realm %q: %w", realm.Name, err)
-	}
-	identity := Identity{Realm: realm.Name, Username: username, RealmRev: realm.Rev, FixedRoles: true}
-	switch {
-	case user != nil && user.Disabled:
-		return Identity{}, ErrInvalidCredentials
-	case user != nil:
-		identity.UserID, identity.UserRev = user.ID, user.Rev
-		identity.Roles = union(user.RoleNames, realm.RoleNames)
-		return identity, nil
-	case settings.EphemeralUsers:
-		// No record is kept, yet the same user has the same id at each login.
-		identity.UserID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(realm.ID+"/"+username)).String()
-	case settings.AutoCreateUsers:
-		identity.UserID, identity.AutoCreate = uuid.NewString(), true
-	default:
-		return Identity{}, ErrInvalidCredentials
-	}
-	identity.Roles = union(nil, realm.RoleNames)
-	return identity, nil
 }
 
 // SealConfig checks a realm's configuration as an administrator gave it and returns the form to store, in which every

@@ -47,9 +47,10 @@ type fixture struct {
 	directory *directory
 	hashed    []costs
 	log       *bytes.Buffer
+	revision  uint64 // of the last realm made
 }
 
-func newFixture(t *testing.T, cfg Config) *fixture {
+func newFixture(t testing.TB, cfg Config) *fixture {
 	t.Helper()
 	f := &fixture{directory: newDirectory(), log: &bytes.Buffer{}}
 	h := newTestHasher(t, HasherConfig{})
@@ -65,9 +66,9 @@ func newFixture(t *testing.T, cfg Config) *fixture {
 		f.directory.addUser(u)
 	}
 	derive := h.derive
-	h.derive = func(password string, p phc) []byte {
+	h.derive = func(ctx context.Context, password string, p phc) ([]byte, error) {
 		f.hashed = append(f.hashed, p.costs)
-		return derive(password, p)
+		return derive(ctx, password, p)
 	}
 	cfg.Directory, cfg.Hasher, cfg.SealKey = f.directory, h, [32]byte{1}
 	cfg.Logger = slog.New(slog.NewTextHandler(f.log, nil))

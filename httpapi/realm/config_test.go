@@ -65,7 +65,7 @@ func TestLDAPConfigDefaults(t *testing.T) {
 		{`{"host":"2001:db8::1","port":1389,"login":{"bindDnTemplate":"uid={},dc=x"}}`, "[2001:db8::1]:1389"},
 	} {
 		c, err := parseLDAPConfig([]byte(tt.config))
-		if err != nil || c.address() != tt.address || c.Timeout != jsonTimeout(defaultTimeout) {
+		if err != nil || c.servers[0].dial != tt.address || c.Timeout != jsonTimeout(defaultTimeout) {
 			t.Errorf("%s: %+v, %v, want address %s", tt.config, c, err, tt.address)
 		}
 	}

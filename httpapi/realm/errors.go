@@ -14,10 +14,14 @@ var (
 	ErrBusy        = &session.Error{Code: "login-busy", Message: "too many passwords are being checked at the moment: try again"}
 	ErrUnavailable = &session.Error{Code: "realm-unavailable", Message: "the realm's directory server does not answer: try again later"}
 
+	// Why Recheck can't tell. No client sees them.
+	ErrRecheckImpossible = &session.Error{Code: "recheck-impossible", Message: "the realm can't say whether a user is still there: it has no directory, or no service account to ask it with"}
+	ErrRecheckUnclear    = &session.Error{Code: "recheck-unclear", Message: "the directory gives no clear answer about the user"}
+
 	ErrPasswordTooShort = &session.Error{Code: "password-too-short", Message: "a password has at least 8 characters"}
 	ErrPasswordTooLong  = &session.Error{Code: "password-too-long", Message: "a password has at most 1024 bytes"}
 
-	ErrUnknownRealmType = &session.Error{Code: "unknown-realm-type", Message: "the type of a realm is native or ldap"}
+	ErrUnknownRealmType = &session.Error{Code: "unknown-realm-type", Message: "the type of a realm is native, ldap, header or jwt"}
 	ErrRealmConfig      = &session.Error{Code: "bad-realm-config", Message: "the realm's configuration is not valid"}
 )
 

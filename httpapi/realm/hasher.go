@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"unicode/utf8"
@@ -22,6 +23,9 @@ type HasherConfig struct {
 
 	Concurrent int // hashes at once; 0: as many as keep half of the processors busy, at least one
 	Queue      int // callers that wait; 0: DefaultHashQueue
+
+	Worker []string     // command of a process that runs ServeWorker and computes the hashes; nil: they are computed here
+	Logger *slog.Logger // for what is wrong with it; nil: nobody is told
 }
 
 // Hasher hashes and checks passwords with argon2id, a bounded number at a time: each takes megabytes and milliseconds,
@@ -30,14 +34,16 @@ type Hasher struct {
 	costs  costs
 	gate   *gate
 	dummy  phc
-	derive func(password string, p phc) []byte
+	derive func(ctx context.Context, password string, p phc) ([]byte, error)
+	apart  *workers // nil: hashes are computed here
 	hashes atomic.Uint64
 }
 
 // HasherStats counts a Hasher's work.
 type HasherStats struct {
 	Hashes  uint64 // computed, real and dummy ones
-	Refused uint64 // by the full queue
+	Refused uint64 // by the queue: it was full, or too slow
+	Inline  uint64 // computed at full priority, for want of a worker process
 	Waiting int    // at this moment
 	Running int
 }
@@ -54,7 +60,15 @@ func NewHasher(cfg HasherConfig) (*Hasher, error) {
 	if concurrent < 1 || queue < 1 || queue > MaxHashQueue {
 		return nil, fmt.Errorf("password hashes: %d at once and %d waiting: must be at least 1, and at most %d may wait", concurrent, queue, MaxHashQueue)
 	}
-	h := &Hasher{costs: c, gate: newGate(concurrent, queue), derive: deriveArgon2id}
+	h := &Hasher{costs: c, gate: newGate(concurrent, queue, maxHashWait), derive: deriveHere}
+	if len(cfg.Worker) > 0 {
+		h.apart = newWorkers(cfg.Worker, concurrent, func(err error, hashes int) {
+			if cfg.Logger != nil {
+				cfg.Logger.Warn("password hashes are computed at full priority: a flood of logins would slow down lookups", "hashes", hashes, "error", err)
+			}
+		})
+		h.derive = h.apart.derive
+	}
 	h.dummy = phc{costs: c, salt: random(saltSize), hash: random(hashSize)}
 	return h, nil
 }
@@ -85,7 +99,12 @@ func (h *Hasher) NeedsRehash(stored session.Secret) bool {
 
 // Stats returns the counters.
 func (h *Hasher) Stats() HasherStats {
+	inline := uint64(0)
+	if h.apart != nil {
+		inline = h.apart.inline.Load()
+	}
 	return HasherStats{
+		Inline:  inline,
 		Hashes:  h.hashes.Load(),
 		Refused: h.gate.refused.Load(),
 		Waiting: int(h.gate.waiting.Load()),
@@ -110,12 +129,29 @@ func (h *Hasher) check(ctx context.Context, stored *phc, password string) (bool,
 
 // run computes a hash when its turn has come.
 func (h *Hasher) run(ctx context.Context, password string, p phc) ([]byte, error) {
-	if err := h.gate.enter(ctx); err != nil {
+	leave, err := h.gate.enter(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("hash password: %w", err)
 	}
-	defer h.gate.leave()
+	defer leave()
 	h.hashes.Add(1)
-	return h.derive(password, p), nil
+	hash, err := h.derive(ctx, password, p)
+	if err != nil {
+		return nil, fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+// Close ends the worker processes. A hash that one of them computes is given up.
+func (h *Hasher) Close() error {
+	if h.apart != nil {
+		h.apart.close()
+	}
+	return nil
+}
+
+func deriveHere(_ context.Context, password string, p phc) ([]byte, error) {
+	return deriveArgon2id(password, p), nil
 }
 
 func deriveArgon2id(password string, p phc) []byte {

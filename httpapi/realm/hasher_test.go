@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"cloakroom/cluster/session"
 )
@@ -13,7 +14,7 @@ import (
 // referenceHash is what the reference implementation's own test expects of argon2id for "password" and "somesalt".
 const referenceHash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
-func newTestHasher(t *testing.T, cfg HasherConfig) *Hasher {
+func newTestHasher(t testing.TB, cfg HasherConfig) *Hasher {
 	t.Helper()
 	if cfg.Memory == 0 {
 		cfg.Memory, cfg.Iterations = MinMemory, 1
@@ -25,7 +26,7 @@ func newTestHasher(t *testing.T, cfg HasherConfig) *Hasher {
 	return h
 }
 
-func mustHash(t *testing.T, h *Hasher, password string) session.Secret {
+func mustHash(t testing.TB, h *Hasher, password string) session.Secret {
 	t.Helper()
 	stored, err := h.HashPassword(t.Context(), password)
 	if err != nil {
@@ -138,7 +139,7 @@ func TestNeedsRehash(t *testing.T) {
 
 func TestDummyNeverMatches(t *testing.T) {
 	h := newTestHasher(t, HasherConfig{})
-	h.derive = func(_ string, p phc) []byte { return p.hash }
+	h.derive = func(_ context.Context, _ string, p phc) ([]byte, error) { return p.hash, nil }
 	if ok, err := h.check(t.Context(), nil, "anything"); ok || err != nil {
 		t.Errorf("the dummy matched: %v, %v", ok, err)
 	}
@@ -151,12 +152,12 @@ func TestHasherBounds(t *testing.T) {
 		h := newTestHasher(t, HasherConfig{Concurrent: 1, Queue: 2})
 		running, most := 0, 0
 		release := make(chan struct{})
-		h.derive = func(_ string, p phc) []byte {
+		h.derive = func(_ context.Context, _ string, p phc) ([]byte, error) {
 			running++
 			most = max(most, running)
 			<-release
 			running--
-			return p.hash
+			return p.hash, nil
 		}
 		results := make(chan error, 3)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -188,6 +189,51 @@ func TestHasherBounds(t *testing.T) {
 		}
 		if _, err := h.check(ctx, nil, "x"); !errors.Is(err, context.Canceled) {
 			t.Errorf("a caller that is gone got %v", err)
+		}
+	})
+}
+
+// On a machine that is busy with other things a hash takes long. Who would wait for too many of them is told at once.
+func TestHasherRefusesLongWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTestHasher(t, HasherConfig{Concurrent: 2})
+		takes := maxHashWait / 2
+		h.derive = func(_ context.Context, _ string, p phc) ([]byte, error) {
+			time.Sleep(takes)
+			return p.hash, nil
+		}
+		ask := func(callers int) (busy int) {
+			results := make(chan error, callers)
+			begun := time.Now()
+			for range callers {
+				go func() {
+					_, err := h.check(t.Context(), nil, "x")
+					if waited := time.Since(begun); err == nil && waited > maxHashWait+takes {
+						t.Errorf("one waited for %v, with its own hash", waited)
+					}
+					results <- err
+				}()
+			}
+			for range callers {
+				switch err := <-results; {
+				case errors.Is(err, ErrBusy):
+					busy++
+				case err != nil:
+					t.Error(err)
+				}
+			}
+			return busy
+		}
+		ask(1) // until one is computed, nobody knows what it takes
+		if busy := ask(10); busy != 10-2-4 {
+			t.Errorf("%d of 10 were refused: 2 had room, and 4 had to wait for no more than %v", busy, maxHashWait)
+		}
+		takes = time.Millisecond
+		for range 5 * stayWeight {
+			ask(1)
+		}
+		if busy := ask(40); busy != 0 {
+			t.Errorf("%d of 40 were refused after the machine had become quick again", busy)
 		}
 	})
 }

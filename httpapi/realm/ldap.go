@@ -2,111 +2,106 @@ package realm
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
-	"time"
+	"log/slog"
+	"sync"
 
-	"github.com/go-ldap/ldap/v3"
+	"github.com/google/uuid"
+
+	"cloakroom/cluster/session"
 )
 
-// binder checks passwords by a simple bind at a directory server, each on a connection of its own: a bind changes
-// whose connection it is, so one that was used is never used again.
-type binder struct {
-	gate    *gate
-	rootCAs *x509.CertPool
-}
-
-func newBinder(rootCAs *x509.CertPool) *binder {
-	return &binder{gate: newGate(maxBinds, bindQueue), rootCAs: rootCAs}
-}
-
-// bind returns nil when the server accepts the password. Errors: ErrInvalidCredentials, ErrUnavailable, ErrBusy, or
-// the context's.
-func (b *binder) bind(ctx context.Context, c ldapConfig, username, password string) error {
-	if password == "" {
-		return ErrInvalidCredentials
+// ldap checks the password at the realm's directory server. The server is asked whatever our own record says, so that
+// the time taken does not tell a disabled user from a wrong password.
+func (a *Authenticator) ldap(ctx context.Context, realm *session.Realm, user *session.User, username, password string) (Identity, error) {
+	if _, err := a.hasher.check(ctx, nil, password); err != nil {
+		return Identity{}, err
 	}
-	if err := b.gate.enter(ctx); err != nil {
-		return fmt.Errorf("bind at directory server: %w", err)
-	}
-	defer b.gate.leave()
-
-	limited, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
-	defer cancel()
-	err := b.bindWithin(limited, c, username, password)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("bind at directory server: %w", ctx.Err())
-	}
-	return err
-}
-
-func (b *binder) bindWithin(ctx context.Context, c ldapConfig, username, password string) error {
-	conn, err := b.connect(ctx, c)
+	directory, err := a.directories.of(realm)
 	if err != nil {
-		return fmt.Errorf("connect to directory server: %w: %w", ErrUnavailable, err)
+		return Identity{}, fmt.Errorf("use realm %q: %w: %w", realm.Name, ErrUnavailable, err)
 	}
-	// A deadline in the past wakes whoever reads or writes; the bind's error is the one that counts.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-
-	client := ldap.NewConn(&boundedConn{Conn: conn, left: maxReply}, c.SSL)
-	client.SetTimeout(time.Duration(c.Timeout))
-	client.Start()
-	err = client.Bind(c.bindName(username), password)
-	// The verdict is in: an error on closing adds nothing to it.
-	_ = client.Close()
-	return bindVerdict(err)
-}
-
-// connect opens the connection; with ssl the server must prove its name.
-func (b *binder) connect(ctx context.Context, c ldapConfig) (net.Conn, error) {
-	dialer := &net.Dialer{}
-	if !c.SSL {
-		return dialer.DialContext(ctx, "tcp", c.address())
+	groupRoles, err := directory.login(ctx, username, password)
+	if err != nil {
+		if isFault(err, answerUnclear) || isFault(err, realmFails) {
+			directory.complain("logins fail", "user", username, "error", err)
+		}
+		return Identity{}, fmt.Errorf("check a password in realm %q: %w", realm.Name, err)
 	}
-	secure := &tls.Dialer{
-		NetDialer: dialer,
-		Config:    &tls.Config{ServerName: c.Host, RootCAs: b.rootCAs, MinVersion: tls.VersionTLS12},
-	}
-	return secure.DialContext(ctx, "tcp", c.address())
-}
-
-// bindVerdict tells a refusal of this user from a server that can't answer. Only what speaks of the credentials
-// counts as a refusal; anything else would tell users that their password is wrong while the server is ill.
-func bindVerdict(err error) error {
+	// The name is what the user typed, folded, and never one that the server gives.
+	identity := Identity{Realm: realm.Name, Username: username, RealmRev: realm.Rev, FixedRoles: true}
+	var ownRoles []string
 	switch {
-	case err == nil:
-		return nil
-	case ldap.IsErrorAnyOf(err,
-		ldap.LDAPResultInvalidCredentials,
-		ldap.LDAPResultNoSuchObject,
-		ldap.LDAPResultInvalidDNSyntax,
-		ldap.LDAPResultInappropriateAuthentication, // the entry has no password
-		ldap.LDAPResultConstraintViolation,         // locked by a password policy
-		ldap.LDAPResultInsufficientAccessRights,
-		ldap.LDAPResultUnwillingToPerform): // account disabled, at some servers
-		return ErrInvalidCredentials
+	case user != nil && user.Disabled:
+		return Identity{}, ErrInvalidCredentials
+	case user != nil:
+		identity.UserID, identity.UserRev = user.ID, user.Rev
+		ownRoles = user.RoleNames
+	case directory.cfg.EphemeralUsers:
+		// No record is kept, yet the same user has the same id at each login.
+		identity.UserID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(realm.ID+"/"+username)).String()
+	case directory.cfg.AutoCreateUsers:
+		identity.UserID, identity.AutoCreate = uuid.NewString(), true
+	default:
+		return Identity{}, ErrInvalidCredentials
 	}
-	return fmt.Errorf("bind at directory server: %w: %w", ErrUnavailable, err)
+	identity.Roles = union(union(ownRoles, realm.RoleNames), groupRoles)
+	return identity, nil
 }
 
-// boundedConn ends a connection whose other side sends more than a bind's answer can need. The reader of packets
-// would otherwise buffer whatever length a server claims.
-type boundedConn struct {
-	net.Conn
-	left int
+// ldapDirectories keeps the directory of each realm for as long as its configuration holds, with its connections.
+type ldapDirectories struct {
+	sealer  *sealer
+	rootCAs *x509.CertPool
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	byRealm map[string]*ldapDirectory // by the realm's id
+	closed  bool
 }
 
-var errReplyTooLong = errors.New("the directory server's reply is too long")
+func newLDAPDirectories(sealer *sealer, rootCAs *x509.CertPool, log *slog.Logger) *ldapDirectories {
+	return &ldapDirectories{sealer: sealer, rootCAs: rootCAs, log: log, byRealm: make(map[string]*ldapDirectory)}
+}
 
-func (c *boundedConn) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, errReplyTooLong
+// of returns the directory of a realm as this record describes it. Whoever comes with an older record than another one
+// gets what is newer.
+func (d *ldapDirectories) of(realm *session.Realm) (*ldapDirectory, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.byRealm[realm.ID]
+	if old != nil && old.rev >= realm.Rev {
+		return old, nil
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
+	plain, err := d.sealer.open(realm.Type, realm.Config)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := parseLDAPConfig(plain)
+	if err != nil {
+		return nil, err
+	}
+	made, err := newLDAPDirectory(cfg, realm.Rev, d.rootCAs, d.log.With("realm", realm.Name))
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		old.close()
+	}
+	if d.closed {
+		made.close()
+	}
+	d.byRealm[realm.ID] = made
+	return made, nil
+}
+
+// close closes all idle connections, and others when they are given back.
+func (d *ldapDirectories) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for _, directory := range d.byRealm {
+		directory.close()
+	}
 }

@@ -1,84 +1,162 @@
 package realm
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"cloakroom/cluster/session"
+	"cloakroom/httpapi/realm/slapdtest"
 )
 
-// ldapRealm is a realm's record with the given configuration members.
-func ldapRealm(config string) *session.Realm {
+// settings are members of a realm's configuration.
+type settings map[string]any
+
+const userTemplate = "uid={}," + slapdtest.Users
+
+// patient gives a server the longest time there is, for what must be answered on a machine that is busy with other tests,
+// too. What is to find a server that never answers sets its own, in which nothing else may have to succeed.
+func patient(config settings) settings {
+	return merge(settings{"timeout": maxTimeout.String(), "connectTimeout": maxTimeout.String()}, config)
+}
+
+// hasty waits for a server only for so long.
+func hasty(timeout string) settings { return settings{"timeout": timeout, "connectTimeout": timeout} }
+
+// byTemplate is the configuration of a realm that binds by a template at these ports of 127.0.0.1.
+func byTemplate(port int, more settings) settings {
+	return merge(patient(settings{"host": "127.0.0.1", "port": port, "login": settings{"bindDnTemplate": userTemplate}}), more)
+}
+
+// bySearch is one that searches with the service account.
+func bySearch(port int, more settings) settings {
+	return merge(patient(settings{"host": "127.0.0.1", "port": port, "login": settings{
+		"search": settings{"baseDn": slapdtest.Users, "filter": "(&(objectClass=inetOrgPerson)(uid={}))"},
+		"bindDn": slapdtest.Reader, "bindPassword": slapdtest.ReaderSecret,
+	}}), more)
+}
+
+// merge puts members into a configuration, those of objects into the objects; nil removes one.
+func merge(into, more settings) settings {
+	into = maps.Clone(into)
+	for name, value := range more {
+		old, isObject := into[name].(settings)
+		inner, alsoObject := value.(settings)
+		switch {
+		case value == nil:
+			delete(into, name)
+		case isObject && alsoObject:
+			into[name] = merge(old, inner)
+		default:
+			into[name] = value
+		}
+	}
+	return into
+}
+
+// ldapRealm is a realm's record with that configuration, sealed.
+func (f *fixture) ldapRealm(t *testing.T, config settings) *session.Realm {
+	t.Helper()
+	plain, err := marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := f.SealConfig(TypeLDAP, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.revision++
 	return &session.Realm{
-		ID: "r9", Name: "corp", Type: TypeLDAP, Enabled: true, Rev: 21, RoleNames: []string{"developer", "staff"},
-		Config: []byte(config),
+		ID: "r9", Name: "corp", Type: TypeLDAP, Enabled: true, Rev: 20 + f.revision,
+		RoleNames: []string{"developer", "staff"}, Config: sealed,
 	}
 }
 
-func ldapJSON(port int, more string) string {
-	return fmt.Sprintf(`{"host":"127.0.0.1","port":%d%s,"login":{"bindDnTemplate":"uid={},ou=users,dc=example,dc=org"}}`, port, more)
+// ldapFixture is an Authenticator with a realm of that configuration.
+func ldapFixture(t *testing.T, cfg Config, config settings) *fixture {
+	t.Helper()
+	f := newFixture(t, cfg)
+	f.directory.addRealm(f.ldapRealm(t, config))
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
 }
 
+// login logs a user with the usual password in.
+func (f *fixture) login(t *testing.T, username string) (Identity, error) {
+	t.Helper()
+	return f.Authenticate(t.Context(), "corp", username, username+"'s secret")
+}
+
+// twoUsers are ann and bob, and somebody without password.
+const noPassword = "\ndn: uid=nopassword," + slapdtest.Users + "\nobjectClass: inetOrgPerson\nuid: nopassword\ncn: None\nsn: None\n"
+
+func twoUsers() string {
+	return slapdtest.Person("ann") + slapdtest.Person("bob") + noPassword
+}
+
+// Every rule about records holds in both kinds of realm.
 func TestAuthenticateLDAP(t *testing.T) {
-	server := startSlapd(t)
-	const auto, ephemeral = `,"autoCreateUsers":true`, `,"ephemeralUsers":true`
+	server := slapdtest.Start(t, slapdtest.Config{LDIF: twoUsers()})
+	for kind, of := range map[string]func(int, settings) settings{"template": byTemplate, "search": bySearch} {
+		t.Run(kind, func(t *testing.T) {
+			testRecords(t, func(more settings) settings { return of(server.Port, more) })
+		})
+	}
+}
+
+func testRecords(t *testing.T, with func(settings) settings) {
+	auto, ephemeral := settings{"autoCreateUsers": true}, settings{"ephemeralUsers": true}
 	bob := &session.User{ID: "u20", Realm: "corp", Username: "bob", RoleNames: []string{"admin", "staff"}, Rev: 31}
 	annOff := &session.User{ID: "u21", Realm: "corp", Username: "ann", Disabled: true, Rev: 32}
+	knownBob := Identity{Username: "bob", UserID: "u20", UserRev: 31, Roles: []string{"admin", "developer", "staff"}}
 	for _, tt := range []struct {
-		name, config, username, password string
-		identity                         Identity
-		anyID                            bool
-		err                              error
+		name               string
+		config             settings
+		username, password string
+		identity           Identity
+		err                error
 	}{
-		{
-			"user with a record", "", "bob", "bob's secret",
-			Identity{Username: "bob", UserID: "u20", UserRev: 31, Roles: []string{"admin", "developer", "staff"}},
-			false, nil,
-		},
-		{
-			"other case is the same user", "", "BOB", "bob's secret",
-			Identity{Username: "bob", UserID: "u20", UserRev: 31, Roles: []string{"admin", "developer", "staff"}},
-			false, nil,
-		},
-		{"wrong password", "", "bob", "Bob's secret", Identity{}, false, ErrInvalidCredentials},
-		{"empty password", "", "bob", "", Identity{}, false, ErrInvalidCredentials},
-		{"another one's password", "", "bob", "ann's secret", Identity{}, false, ErrInvalidCredentials},
-		{"entry without password", auto, "nopassword", "anything", Identity{}, false, ErrInvalidCredentials},
-		{"unknown at the server", auto, "nobody", "anything", Identity{}, false, ErrInvalidCredentials},
-		{"disabled record", auto, "ann", "ann's secret", Identity{}, false, ErrInvalidCredentials},
-		{"disabled record, other case", auto, "Ann", "ann's secret", Identity{}, false, ErrInvalidCredentials},
-		{"disabled record, ephemeral", ephemeral, "ann", "ann's secret", Identity{}, false, ErrInvalidCredentials},
+		{"user with a record", nil, "bob", "bob's secret", knownBob, nil},
+		{"other case is the same user", nil, "BOB", "bob's secret", knownBob, nil},
+		{"wrong password", nil, "bob", "Bob's secret", Identity{}, ErrInvalidCredentials},
+		{"empty password", nil, "bob", "", Identity{}, ErrInvalidCredentials},
+		{"another one's password", nil, "bob", "ann's secret", Identity{}, ErrInvalidCredentials},
+		{"entry without password", auto, "nopassword", "anything", Identity{}, ErrInvalidCredentials},
+		{"unknown at the server", auto, "nobody", "anything", Identity{}, ErrInvalidCredentials},
+		{"disabled record", auto, "ann", "ann's secret", Identity{}, ErrInvalidCredentials},
+		{"disabled record, other case", auto, "Ann", "ann's secret", Identity{}, ErrInvalidCredentials},
+		{"disabled record, ephemeral", ephemeral, "ann", "ann's secret", Identity{}, ErrInvalidCredentials},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t, Config{})
-			f.directory.addRealm(ldapRealm(ldapJSON(server.port, tt.config)))
+			f := ldapFixture(t, Config{}, with(tt.config))
 			f.directory.addUser(bob)
 			f.directory.addUser(annOff)
-			checkLDAP(t, f, tt.username, tt.password, tt.identity, tt.anyID, tt.err)
+			checkLDAP(t, f, tt.username, tt.password, tt.identity, false, tt.err)
 		})
 	}
 	newcomer := Identity{Username: "ann", Roles: []string{"developer", "staff"}}
 	created := newcomer
 	created.AutoCreate = true
 	for _, tt := range []struct {
-		name, config string
-		identity     Identity
-		err          error
+		name     string
+		config   settings
+		identity Identity
+		err      error
 	}{
-		{"no record, none made", "", Identity{}, ErrInvalidCredentials},
+		{"no record, none made", nil, Identity{}, ErrInvalidCredentials},
 		{"no record, one made", auto, created, nil},
 		{"no record, ephemeral", ephemeral, newcomer, nil},
-		{"no record, both", auto + ephemeral, newcomer, nil},
+		{"no record, both", merge(auto, ephemeral), newcomer, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t, Config{})
-			f.directory.addRealm(ldapRealm(ldapJSON(server.port, tt.config)))
+			f := ldapFixture(t, Config{}, with(tt.config))
 			checkLDAP(t, f, "ann", "ann's secret", tt.identity, true, tt.err)
 			checkLDAP(t, f, "ann", "wrong", Identity{}, false, ErrInvalidCredentials)
 		})
@@ -111,9 +189,8 @@ func checkLDAP(t *testing.T, f *fixture, username, password string, want Identit
 
 // An ephemeral user has no record to keep its id in, yet is the same user at each login; another one is not.
 func TestEphemeralUserKeepsItsID(t *testing.T) {
-	server := startSlapd(t)
-	f := newFixture(t, Config{})
-	f.directory.addRealm(ldapRealm(ldapJSON(server.port, `,"ephemeralUsers":true`)))
+	server := slapdtest.Start(t, slapdtest.Config{LDIF: twoUsers()})
+	f := ldapFixture(t, Config{}, byTemplate(server.Port, settings{"ephemeralUsers": true}))
 	ids := make([]string, 0, 3)
 	for _, login := range [][2]string{{"ann", "ann's secret"}, {"Ann", "ann's secret"}, {"bob", "bob's secret"}} {
 		identity, err := f.Authenticate(t.Context(), "corp", login[0], login[1])
@@ -127,173 +204,121 @@ func TestEphemeralUserKeepsItsID(t *testing.T) {
 	}
 }
 
-// A user name that reached into the DN would bind as an entry that the template does not lead to.
-func TestBindRefusesNameThatLeavesItsPlace(t *testing.T) {
-	server := startSlapd(t)
-	b := newBinder(nil)
-	c, err := parseLDAPConfig(fmt.Appendf(nil, `{"host":"127.0.0.1","port":%d,"login":{"bindDnTemplate":"uid={},dc=example,dc=org"}}`, server.port))
+// directoryOf is a realm's directory without a realm.
+func directoryOf(t *testing.T, config settings) *ldapDirectory {
+	t.Helper()
+	f := ldapFixture(t, Config{}, config)
+	realm := f.directory.realms["corp"]
+	d, err := f.directories.of(realm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.bind(t.Context(), c, "ann,ou=users", "ann's secret"); !errors.Is(err, ErrInvalidCredentials) {
+	return d
+}
+
+// A user name that reached into the DN would bind as an entry that the template does not lead to. Such names do not get
+// this far; the escape must hold nevertheless.
+func TestBindRefusesNameThatLeavesItsPlace(t *testing.T) {
+	server := slapdtest.Start(t, slapdtest.Config{LDIF: twoUsers()})
+	d := directoryOf(t, byTemplate(server.Port, settings{"login": settings{"bindDnTemplate": "uid={}," + slapdtest.Suffix}}))
+	if _, err := d.login(t.Context(), "ann,ou=users", "ann's secret"); !errors.Is(err, ErrInvalidCredentials) {
 		t.Errorf("bind outside of the template = %v, want ErrInvalidCredentials", err)
 	}
-	c.Login.BindDNTemplate = "uid={},ou=users,dc=example,dc=org"
-	if err := b.bind(t.Context(), c, "ann", "ann's secret"); err != nil {
+	d = directoryOf(t, byTemplate(server.Port, nil))
+	if _, err := d.login(t.Context(), "ann", "ann's secret"); err != nil {
 		t.Errorf("bind by the template = %v", err)
 	}
-	if err := b.bind(t.Context(), c, "ann", ""); !errors.Is(err, ErrInvalidCredentials) {
+	if _, err := d.login(t.Context(), "ann", ""); !errors.Is(err, ErrInvalidCredentials) {
 		t.Errorf("bind without password = %v, want ErrInvalidCredentials", err)
 	}
+	if n := len(binds(server.Log(), "")); n != 0 {
+		t.Errorf("%d anonymous binds reached the server", n)
+	}
 }
 
-func TestBindVerifiesTheServer(t *testing.T) {
-	server := startSlapd(t)
-	const secret = "ann's secret"
-	for _, tt := range []struct {
-		name, host string
-		port       int
-		ssl        bool
-		trusted    bool
-		err        error
-	}{
-		{"trusted, by its name", "localhost", server.tlsPort, true, true, nil},
-		{"trusted, by another name", "127.0.0.1", server.tlsPort, true, true, ErrUnavailable},
-		{"not trusted", "localhost", server.tlsPort, true, false, ErrUnavailable},
-		{"TLS to the plain port", "localhost", server.port, true, true, ErrUnavailable},
-		{"plain to the TLS port", "127.0.0.1", server.tlsPort, false, true, ErrUnavailable},
+// binds returns the lines of a server's log about binds as that DN.
+func binds(log []string, dn string) []string {
+	var found []string
+	for _, line := range log {
+		if strings.Contains(line, fmt.Sprintf(` BIND dn=%q method=`, dn)) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// No name that a stranger types may widen the search's filter, whatever became of the check of names before it.
+func TestSearchFilterIsNotInjected(t *testing.T) {
+	server := slapdtest.Start(t, slapdtest.Config{LDIF: slapdtest.Person("ann")})
+	d := directoryOf(t, bySearch(server.Port, nil))
+	if _, err := d.login(t.Context(), "ann", "ann's secret"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"*", "a*", "*nn", "ann)(uid=*", "ann)(|(uid=*", "nobody)(|(uid=ann)", `\61nn`, "a\\6en", "ann\x00", "", "ann ", " ann",
+		"ann)(cn=ann", "{}", "{dn}", "(", ")", "\\", "ann,ou=users", "ｕid", "anｎ",
 	} {
-		roots := x509.NewCertPool()
-		if tt.trusted {
-			roots = server.rootCAs
-		}
-		c, err := parseLDAPConfig(fmt.Appendf(nil, `{"host":%q,"port":%d,"ssl":%v,"timeout":"2s","login":{"bindDnTemplate":"uid={},ou=users,dc=example,dc=org"}}`,
-			tt.host, tt.port, tt.ssl))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := newBinder(roots).bind(t.Context(), c, "ann", secret); !errors.Is(err, tt.err) {
-			t.Errorf("%s: %v, want %v", tt.name, err, tt.err)
+		if _, err := d.login(t.Context(), name, "ann's secret"); !errors.Is(err, ErrInvalidCredentials) {
+			t.Errorf("%q: %v, want ErrInvalidCredentials", name, err)
 		}
 	}
 }
 
-func TestServerThatStops(t *testing.T) {
-	server := startSlapd(t)
-	f := newFixture(t, Config{})
-	f.directory.addRealm(ldapRealm(ldapJSON(server.port, `,"autoCreateUsers":true`)))
-	if _, err := f.Authenticate(t.Context(), "corp", "ann", "ann's secret"); err != nil {
-		t.Fatal(err)
-	}
-	server.stop()
-	if _, err := f.Authenticate(t.Context(), "corp", "ann", "ann's secret"); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalidCredentials) {
-		t.Errorf("err = %v, want ErrUnavailable", err)
-	}
-}
-
-// fakeServer accepts connections on loopback and does with each what it is told.
-func fakeServer(t *testing.T, serve func(net.Conn)) ldapConfig {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serve(conn)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-done
-	})
-	c, err := parseLDAPConfig([]byte(ldapJSON(l.Addr().(*net.TCPAddr).Port, `,"timeout":"200ms"`)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func TestServersThatDoNotAnswer(t *testing.T) {
-	for name, serve := range map[string]func(net.Conn){
-		"silent":   func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
-		"hangs up": func(net.Conn) {},
-		"rubbish": func(c net.Conn) {
-			_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
-			_, _ = io.Copy(io.Discard, c)
-		},
+// The names that reach a realm are checked before; these tests hold the search to it that it does not matter.
+func TestFillKeepsNamesInTheirPlace(t *testing.T) {
+	s := ldapSearch{Filter: "(|(memberUid={})(member={dn}))"}
+	for _, tt := range []struct{ name, dn, want string }{
+		{"ann", "uid=ann,dc=x", "(|(memberUid=ann)(member=uid=ann,dc=x))"},
+		{"*)(a=*", `cn=a\,b (c)*,dc=x`, `(|(memberUid=\2a\29\28a=\2a)(member=cn=a\5c,b \28c\29\2a,dc=x))`},
+		{"{dn}", "{}", "(|(memberUid={dn})(member={}))"},
+		{"a\x00ä", "", `(|(memberUid=a\00\c3\a4)(member=))`},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c := fakeServer(t, serve)
-			if err := newBinder(nil).bind(t.Context(), c, "ann", "ann's secret"); !errors.Is(err, ErrUnavailable) {
-				t.Errorf("%v, want ErrUnavailable", err)
-			}
-		})
-	}
-}
-
-// A server that claims a string of 1 GiB and sends it is cut off, and what the client took is a fraction of it: what
-// can be sent beyond maxReply is what fits into the sockets' buffers.
-func TestServerThatSendsTooMuch(t *testing.T) {
-	sent := make(chan int, 1)
-	c := fakeServer(t, func(c net.Conn) {
-		_, _ = c.Write([]byte{0x30, 0x84, 0x40, 0, 0, 6, 0x04, 0x84, 0x40, 0, 0, 0})
-		n := 0
-		for block := make([]byte, 1<<16); n < 1<<30; n += len(block) {
-			if _, err := c.Write(block); err != nil {
-				break
-			}
+		if got := s.fill(tt.name, tt.dn); got != tt.want {
+			t.Errorf("%q, %q: %s, want %s", tt.name, tt.dn, got, tt.want)
 		}
-		sent <- n
-	})
-	c.Timeout = jsonTimeout(maxTimeout)
-	if err := newBinder(nil).bind(t.Context(), c, "ann", "ann's secret"); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("%v, want ErrUnavailable", err)
-	}
-	if n := <-sent; n > 64<<20 {
-		t.Errorf("the server could send %d bytes", n)
-	}
-}
-
-func TestBindEndsWithItsCaller(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	c := fakeServer(t, func(c net.Conn) {
-		cancel()
-		_, _ = io.Copy(io.Discard, c)
-	})
-	c.Timeout = jsonTimeout(maxTimeout)
-	if err := newBinder(nil).bind(ctx, c, "ann", "ann's secret"); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want context.Canceled", err)
-	}
-}
-
-func TestBoundedConnEnds(t *testing.T) {
-	client, server := net.Pipe()
-	defer client.Close()
-	go func() {
-		_, _ = server.Write(make([]byte, 100))
-		_ = server.Close()
-	}()
-	n, err := io.Copy(io.Discard, &boundedConn{Conn: client, left: 10})
-	if n != 10 || !errors.Is(err, errReplyTooLong) {
-		t.Errorf("read %d bytes, %v, want 10 and errReplyTooLong", n, err)
 	}
 }
 
 func TestLDAPRealmWithBrokenConfiguration(t *testing.T) {
-	f := newFixture(t, Config{})
-	f.directory.addRealm(ldapRealm(`{"host":""}`))
-	if _, err := f.Authenticate(t.Context(), "corp", "ann", "ann's secret"); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("err = %v, want ErrUnavailable", err)
+	for name, config := range map[string]string{
+		"no host":         `{"host":""}`,
+		"unsealed secret": `{"host":"127.0.0.1","login":{"bindDnTemplate":"uid={},dc=x","bindDn":"cn=a,dc=x","bindPassword":"hunter"}}`,
+		"foreign secret":  `{"host":"127.0.0.1","login":{"bindDnTemplate":"uid={},dc=x","bindDn":"cn=a,dc=x","bindPassword":{"$sealed":"v1.AAAA"}}}`,
+	} {
+		f := newFixture(t, Config{})
+		f.directory.addRealm(&session.Realm{ID: "r9", Name: "corp", Type: TypeLDAP, Enabled: true, Rev: 21, Config: []byte(config)})
+		_, err := f.Authenticate(t.Context(), "corp", "ann", "ann's secret")
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalidCredentials) {
+			t.Errorf("%s: err = %v, want ErrUnavailable", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: the error shows a secret: %v", name, err)
+		}
+		if len(f.hashed) != 1 {
+			t.Errorf("%s: %d hashes, want 1", name, len(f.hashed))
+		}
 	}
-	if len(f.hashed) != 1 {
-		t.Errorf("%d hashes, want 1", len(f.hashed))
+}
+
+// A changed configuration holds at once, and an older record, read a moment before, does not bring the old one back.
+func TestChangedConfigurationHolds(t *testing.T) {
+	server := slapdtest.Start(t, slapdtest.Config{LDIF: twoUsers()})
+	f := ldapFixture(t, Config{}, bySearch(server.Port, settings{"ephemeralUsers": true}))
+	old := f.directory.realms["corp"]
+	if _, err := f.login(t, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	f.directory.addRealm(f.ldapRealm(t, bySearch(server.Port, settings{
+		"ephemeralUsers": true, "login": settings{"search": settings{"filter": "(&(uid={})(uid=bob))"}},
+	})))
+	if _, err := f.login(t, "ann"); !errors.Is(err, ErrInvalidCredentials) {
+		t.Errorf("after the change: %v, want ErrInvalidCredentials", err)
+	}
+	if _, err := f.login(t, "bob"); err != nil {
+		t.Errorf("after the change: %v", err)
+	}
+	f.directory.addRealm(old)
+	if _, err := f.login(t, "ann"); !errors.Is(err, ErrInvalidCredentials) {
+		t.Errorf("with an older record: %v, want ErrInvalidCredentials", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,14 +23,30 @@ const sealedVersion = "v1."
 // sealer encrypts the secrets of realm configurations, so that a stolen disk, log or snapshot shows none of them.
 // XChaCha20-Poly1305: its nonces are long enough to be random. What it seals is bound to the realm's type and to its
 // place in the configuration, so that a sealed secret can't be moved to where it would be sent to somebody else.
-type sealer struct{ aead cipher.AEAD }
+//
+// While the cluster's key is exchanged there are several keys. It seals under the first and opens under any.
+type sealer struct {
+	keys func() [][32]byte // one at least
+}
 
 func newSealer(key [32]byte) (*sealer, error) {
+	return newRingSealer(func() [][32]byte { return [][32]byte{key} })
+}
+
+func newRingSealer(keys func() [][32]byte) (*sealer, error) {
+	if len(keys()) == 0 {
+		return nil, errors.New("prepare seal key: there is none")
+	}
+	return &sealer{keys}, nil
+}
+
+// cipherOf returns the cipher under a key.
+func cipherOf(key [32]byte) cipher.AEAD {
 	aead, err := chacha20poly1305.NewX(key[:])
 	if err != nil {
-		return nil, fmt.Errorf("prepare seal key: %w", err)
+		panic("BUG: prepare seal key: " + err.Error()) // its length is wrong
 	}
-	return &sealer{aead}, nil
+	return aead
 }
 
 // seal returns the configuration with every secret sealed.
@@ -38,6 +55,7 @@ func (s *sealer) seal(realmType string, config []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	aead := cipherOf(s.keys()[0])
 	err = walkSecrets(object, "", func(path string, value any) (any, bool, error) {
 		if isSealed(value) {
 			return nil, false, badConfig(path + " must be given in clear: a sealed one is accepted from nobody")
@@ -46,13 +64,21 @@ func (s *sealer) seal(realmType string, config []byte) ([]byte, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		nonce := random(s.aead.NonceSize())
-		box := s.aead.Seal(nonce, nonce, plain, sealContext(realmType, path))
-		return map[string]any{sealedMember: sealedVersion + base64.RawStdEncoding.EncodeToString(box)}, true, nil
+		return sealOne(aead, realmType, path, plain), true, nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	return marshalSealed(object)
+}
+
+func sealOne(aead cipher.AEAD, realmType, path string, plain []byte) any {
+	nonce := random(aead.NonceSize())
+	box := aead.Seal(nonce, nonce, plain, sealContext(realmType, path))
+	return map[string]any{sealedMember: sealedVersion + base64.RawStdEncoding.EncodeToString(box)}
+}
+
+func marshalSealed(object map[string]any) ([]byte, error) {
 	sealed, err := marshal(object)
 	if err != nil {
 		return nil, err
@@ -61,6 +87,29 @@ func (s *sealer) seal(realmType string, config []byte) ([]byte, error) {
 		return nil, session.ErrLimitRealmConfig
 	}
 	return sealed, nil
+}
+
+// reseal returns the stored configuration with every secret sealed under the first key; changed is false if all are.
+func (s *sealer) reseal(realmType string, config []byte) (resealed []byte, changed bool, err error) {
+	object, err := parseObject(config)
+	if err != nil {
+		return nil, false, err
+	}
+	keys := s.keys()
+	aead := cipherOf(keys[0])
+	err = walkSecrets(object, "", func(path string, value any) (any, bool, error) {
+		plain, which, err := unseal(keys, realmType, path, value)
+		if err != nil || which == 0 {
+			return value, true, err
+		}
+		changed = true
+		return sealOne(aead, realmType, path, plain), true, nil
+	})
+	if err != nil || !changed {
+		return nil, false, err
+	}
+	resealed, err = marshalSealed(object)
+	return resealed, err == nil, err
 }
 
 // open returns the configuration with every secret in clear.
@@ -80,18 +129,9 @@ func (s *sealer) open(realmType string, config []byte) ([]byte, error) {
 }
 
 func (s *sealer) openOne(realmType, path string, value any) (any, error) {
-	if !isSealed(value) {
-		return nil, badConfig(path + " is not sealed")
-	}
-	text, _ := value.(map[string]any)[sealedMember].(string)
-	text, known := strings.CutPrefix(text, sealedVersion)
-	box, err := base64.RawStdEncoding.Strict().DecodeString(text)
-	if !known || err != nil || len(box) < s.aead.NonceSize() {
-		return nil, badConfig(path + " is not sealed in a way that this version knows")
-	}
-	plain, err := s.aead.Open(nil, box[:s.aead.NonceSize()], box[s.aead.NonceSize():], sealContext(realmType, path))
+	plain, _, err := unseal(s.keys(), realmType, path, value)
 	if err != nil {
-		return nil, badConfig(path + " was sealed under another cluster key, or for another place")
+		return nil, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(plain))
 	decoder.UseNumber()
@@ -100,6 +140,26 @@ func (s *sealer) openOne(realmType, path string, value any) (any, error) {
 		return nil, fmt.Errorf("decode %s: %w", path, err)
 	}
 	return opened, nil
+}
+
+// unseal opens one secret under any of the keys and says which it was.
+func unseal(keys [][32]byte, realmType, path string, value any) (plain []byte, which int, err error) {
+	if !isSealed(value) {
+		return nil, 0, badConfig(path + " is not sealed")
+	}
+	text, _ := value.(map[string]any)[sealedMember].(string)
+	text, known := strings.CutPrefix(text, sealedVersion)
+	box, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	if !known || err != nil || len(box) < chacha20poly1305.NonceSizeX {
+		return nil, 0, badConfig(path + " is not sealed in a way that this version knows")
+	}
+	nonce, box := box[:chacha20poly1305.NonceSizeX], box[chacha20poly1305.NonceSizeX:]
+	for which, key := range keys {
+		if plain, err := cipherOf(key).Open(nil, nonce, box, sealContext(realmType, path)); err == nil {
+			return plain, which, nil
+		}
+	}
+	return nil, 0, badConfig(path + " is sealed under a cluster key that is not in this node's --cluster-key-file, or for another place")
 }
 
 func sealContext(realmType, path string) []byte {
@@ -176,4 +236,19 @@ func marshal(value any) ([]byte, error) {
 		return nil, fmt.Errorf("encode realm configuration: %w", err)
 	}
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// Reseal returns a stored configuration with every secret sealed under the cluster's first key, to be stored in its place.
+// changed is false when nothing is to be done. After the first key has changed and before the old one is taken out, it is
+// for every realm, or the realm's secrets are lost. Errors: ErrRealmConfig for one that no present key opens.
+func (a *Authenticator) Reseal(realmType string, config []byte) (resealed []byte, changed bool, err error) {
+	return a.sealer.reseal(realmType, config)
+}
+
+// CheckSealed tells whether every secret of a stored configuration is sealed under one of these keys: before others are
+// taken away, or the realm could ask its server no more. The error names the secret.
+func CheckSealed(realmType string, config []byte, keys [][32]byte) error {
+	s := &sealer{keys: func() [][32]byte { return keys }}
+	_, err := s.open(realmType, config)
+	return err
 }

@@ -1,0 +1,5 @@
+//go:build !faults
+
+package storage
+
+const diskFaults = false
