@@ -238,51 +238,9 @@ func TestMutantsFit(t *testing.T) {
 		if len(m.faults) == 0 {
 			t.Errorf("%s: no faults", m.name)
 		}
-		path, err := overlayOf(root, t.TempDir(), append(tuning(), m.changes...))
-		if err != nil {
+		if _, err := mutant.Overlay(root, t.TempDir(), append(tuning(), m.changes...)...); err != nil {
 			t.Errorf("%s: %v", m.name, err)
-			continue
 		}
-		files, err := readOverlay(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for source, changed := range files {
-			before, err := os.ReadFile(source)
-			if err != nil {
-				t.Fatal(err)
-			}
-			after, err := os.ReadFile(changed)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if slices.Equal(before, after) {
-				t.Errorf("%s: %s is as it was", m.name, source)
-			}
-		}
-	}
-}
-
-// Several changes of one file must all be in it.
-func TestOverlayOfOneFile(t *testing.T) {
-	root, dir := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(root, "a.go"), []byte("one two"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path, err := overlayOf(root, dir, []mutant.Mutant{change("a.go", "one", "1"), change("a.go", "two", "2")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := readOverlay(path)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%v, %v", files, err)
-	}
-	text, err := os.ReadFile(files[filepath.Join(root, "a.go")])
-	if err != nil || string(text) != "1 2" {
-		t.Errorf("%q, %v", text, err)
-	}
-	if _, err := overlayOf(root, dir, []mutant.Mutant{change("a.go", "one", "1"), change("a.go", "one", "1")}); !errors.Is(err, mutant.ErrStale) {
-		t.Errorf("a change of what is gone: %v", err)
 	}
 }
 

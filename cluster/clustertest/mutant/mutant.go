@@ -27,40 +27,60 @@ type Mutant struct {
 	New  string
 }
 
-// Overlay writes the file with the bug and an overlay for `go build` and `go test` into dir, whose former overlay it
-// replaces, and returns the overlay's path. The source itself stays as it is.
-func Overlay(root, dir string, m Mutant) (path string, err error) {
-	if m.Old == m.New {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, ErrNoChange)
-	}
+// Overlay writes the files with the bugs and an overlay for `go build` and `go test` into dir, whose former overlay it
+// replaces, and returns the overlay's path. Several bugs may be in one file: each is made in what the one before it has
+// left. The sources themselves stay as they are.
+func Overlay(root, dir string, mutants ...Mutant) (path string, err error) {
 	// The tool compares absolute paths as they are written.
 	if root, err = filepath.Abs(root); err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
+		return "", fmt.Errorf("overlay: %w", err)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
+		return "", fmt.Errorf("overlay: %w", err)
 	}
-	source := filepath.Join(root, filepath.FromSlash(m.File))
-	text, err := os.ReadFile(source)
+	texts := map[string]string{} // by source
+	for _, m := range mutants {
+		source := filepath.Join(root, filepath.FromSlash(m.File))
+		if _, changed := texts[source]; !changed {
+			text, err := os.ReadFile(source)
+			if err != nil {
+				return "", fmt.Errorf("mutant %q: %w", m.Name, err)
+			}
+			texts[source] = string(text)
+		}
+		if texts[source], err = m.of(texts[source]); err != nil {
+			return "", fmt.Errorf("mutant %q: %s: %w", m.Name, m.File, err)
+		}
+	}
+	replace := map[string]string{}
+	for source, text := range texts {
+		// Names differ, and the last part tells a reader of the compiler's messages what it is.
+		changed := filepath.Join(dir, fmt.Sprintf("mutant%d_%s", len(replace), filepath.Base(source)))
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+			return "", fmt.Errorf("overlay: %w", err)
+		}
+		replace[source] = changed
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
-	}
-	if n := strings.Count(string(text), m.Old); n != 1 {
-		return "", fmt.Errorf("mutant %q: %s: %w, and occurs %d times", m.Name, m.File, ErrStale, n)
-	}
-	changed := filepath.Join(dir, "mutant_"+filepath.Base(m.File))
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.Old, m.New, 1)), 0o600); err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {source: changed}})
-	if err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
+		return "", fmt.Errorf("overlay: %w", err)
 	}
 	path = filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(path, overlay, 0o600); err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m.Name, err)
+		return "", fmt.Errorf("overlay: %w", err)
 	}
 	return path, nil
+}
+
+// of returns a source with the bug in it.
+func (m Mutant) of(text string) (string, error) {
+	if m.Old == m.New {
+		return "", ErrNoChange
+	}
+	if n := strings.Count(text, m.Old); n != 1 {
+		return "", fmt.Errorf("%w, and occurs %d times", ErrStale, n)
+	}
+	return strings.Replace(text, m.Old, m.New, 1), nil
 }
 
 // Root returns the folder of the module that the working directory lies in.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,6 +48,22 @@ func sample(t *testing.T) string {
 		}
 	}
 	return root
+}
+
+// Several bugs of one file must all be in it.
+func TestOverlayOfOneFile(t *testing.T) {
+	root, dir := sample(t), t.TempDir()
+	bug := func(old, replacement string) Mutant { return Mutant{File: "sub/sample.go", Old: old, New: replacement} }
+	if _, err := Overlay(root, dir, bug("2 * n", "3 * n"), bug("Wait() {}", "Wait() { for {} }")); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer("2 * n", "3 * n", "Wait() {}", "Wait() { for {} }").Replace(source)
+	if text, err := os.ReadFile(filepath.Join(dir, "mutant0_sample.go")); err != nil || string(text) != want {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := Overlay(root, dir, bug("2 * n", "3 * n"), bug("2 * n", "3 * n")); !errors.Is(err, ErrStale) {
+		t.Errorf("a change of what is gone: %v", err)
+	}
 }
 
 func TestTry(t *testing.T) {
