@@ -338,17 +338,21 @@ func (c *Cluster) others() bool {
 // Do brings a command into the log. The error is the machine's refusal, or says why there is no answer; after any but
 // ErrOutcomeUnknown the command has not taken effect and will not.
 func (c *Cluster) Do(ctx context.Context, cmd session.Command) (session.Result, error) {
-	result, _, err := c.proposer.Do(ctx, cmd)
-	if !errors.Is(err, session.ErrSessionIdle) {
-		return result, err
+	for {
+		result, _, err := c.proposer.Do(ctx, cmd)
+		key, ok := subject(cmd)
+		if !ok || !errors.Is(err, session.ErrSessionIdle) {
+			return result, err
+		}
+		// The machine judges by the replicated last use, and a later one may still be on its way. A logout that is refused
+		// counts as done, so that is for a lookup to say. After one that says otherwise the log knows of the later use.
+		if err := c.keeper.Replicate(ctx, key); err != nil {
+			return session.Result{}, err
+		}
+		if _, err := c.lookupAt(ctx, key, Quorum, false); err != nil {
+			return session.Result{}, err
+		}
 	}
-	// The machine judges by the replicated last use. This node may know of a later one that is still on its way.
-	key, ok := subject(cmd)
-	if !ok || !c.keeper.Replicate(ctx, key) {
-		return result, err
-	}
-	result, _, err = c.proposer.Do(ctx, cmd)
-	return result, err
 }
 
 // subject returns the session that a command changes.

@@ -2,7 +2,9 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,6 +105,72 @@ func TestUsesThatDiedWithTheirNode(t *testing.T) {
 		at(c, over.Add(time.Minute+session.TouchSlack+time.Second))
 		_, err := lookup(t, c, key(2), cluster.Quorum)
 		wantErr(t, err, session.ErrSessionIdle)
+	})
+}
+
+// A session is idle for long by the log, and was used on a node whose uses wait. A change and an end of it take effect
+// wherever they are asked for: a logout that is refused counts as one, and the session would come back with that use.
+func TestChangesOfASessionWhoseUseIsLate(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		n.SetDelay(0)
+		const timeout = 5 * time.Minute
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.lease = quiet
+		h.startAll()
+		h.names = append(h.names, "n4")
+		h.host["n4"] = "n4"
+		h.start("n4", replica)
+		h.ready("n4")
+		h.user(h.nodes["n1"])
+		ends, puts := make(map[string]session.Key), make(map[string]session.Key)
+		var over session.Time
+		for i, name := range h.names {
+			h.make(h.nodes["n1"], 2*i, timeout)
+			over = h.make(h.nodes["n1"], 2*i+1, timeout)
+			ends[name], puts[name] = key(2*i), key(2*i+1)
+		}
+		c := h.nodes["n4"]
+		at(c, over.Add(-10*time.Second))
+		n.Partition([]string{"n1"}, []string{"n2"}, []string{"n3"}, []string{"n4"}) // there is nobody to bring uses to
+		for i := range 2 * len(h.names) {
+			if _, err := use(t, c, key(i), cluster.Local); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at(c, over.Add(session.IdleGrace+time.Second))
+		for _, other := range h.names[:3] {
+			n.SetLag("n4", other, 200*time.Millisecond) // so the commands come first
+		}
+		n.Heal()
+		var group sync.WaitGroup
+		for _, name := range h.names {
+			for _, cmd := range []session.Command{
+				&session.Invalidate{Key: ends[name], Reason: session.EndedByLogout},
+				&session.Put{Key: puts[name], Attrs: []session.Attr{{Key: "a", Value: "b"}}},
+			} {
+				group.Go(func() {
+					_, err := do(t, h.nodes[name], cmd)
+					for errors.Is(err, cluster.ErrNoLeader) {
+						_, err = do(t, h.nodes[name], cmd)
+					}
+					if err != nil {
+						t.Errorf("%T at %s: %v", cmd, name, err)
+					}
+				})
+			}
+		}
+		group.Wait()
+		h.ready(h.names...)
+		for _, name := range h.names {
+			for _, other := range h.names {
+				_, err := lookup(t, h.nodes[other], ends[name], cluster.Quorum)
+				wantErr(t, err, session.ErrSessionInvalid)
+				if _, err := lookup(t, h.nodes[other], puts[name], cluster.Quorum); err != nil {
+					t.Errorf("changed at %s, and looked up at %s: %v", name, other, err)
+				}
+			}
+		}
+		h.converged()
 	})
 }
 

@@ -51,6 +51,9 @@
 // judges anew. So the log orders all verdicts about a session; a touch that comes before an end makes it void, as the
 // machine compares rep with the cutoff, and a touch that comes after is passed over.
 //
+// The machine itself refuses to change or to end a session that is long over by rep. That is no verdict yet: the session is
+// looked up, and if it lives, the command is proposed again.
+//
 // Complete means, for a session: everybody in the configuration or in the roster has answered, with a since that is not
 // later than rep, or can't have served it since rep; and no node was lost since rep (LostAt, with δ for the difference of
 // clocks, and the duration of a lease, for a node that is taken out may serve as long; read after the list of nodes, so

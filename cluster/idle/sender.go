@@ -200,16 +200,16 @@ func (k *Keeper) deliver(ctx context.Context, uses []session.Use, backlog int, h
 	return k.cfg.Log.WaitApplied(wait, index)
 }
 
-// Replicate brings the last use of a session that this node knows of into the log, past those that wait; false: there is
-// none that keeps the session alive, or it could not be.
-func (k *Keeper) Replicate(ctx context.Context, key session.Key) bool {
+// Replicate brings the last use of a session that this node knows of into the log, past those that wait, if the log needs
+// it to know that the session lives. The error says that it could not be.
+func (k *Keeper) Replicate(ctx context.Context, key session.Key) error {
 	_, f := k.read(key)
 	last := k.uses.last(key, false)
 	if !f.live || last <= f.rep || last.Add(f.idle) <= k.cfg.Clock.Now() {
-		return false
+		return nil
 	}
 	_, err := k.cfg.Do(ctx, &session.Touch{Uses: []session.Use{{Key: key, At: last}}})
-	return err == nil
+	return err
 }
 
 func (k *Keeper) tellLeader(ctx context.Context, q touchRequest, heard func(time.Time)) (index uint64, err error) {
