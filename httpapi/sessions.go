@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"errors"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -217,8 +216,8 @@ func (s *sessions) endSession(rc *exchange.Request) error {
 	err = s.logins.EndSessionByKey(rc, key, reason, p)
 	s.diary.AuditEnd(rc, p, found, reason, err)
 	if err != nil {
-		if errors.Is(err, session.ErrSessionInvalid) {
-			return exchange.ErrNoSession // it ended between the two
+		if exchange.IsSignedOut(err) {
+			return exchange.ErrNoSession // it ended between the two, or was idle for too long
 		}
 		return err
 	}

@@ -156,6 +156,10 @@ func TestEndOneSession(t *testing.T) {
 	}
 	f.expect(end(root, idCookie(ann)), 401, "session-invalid")
 	f.expect(f.send("GET", "/api/session", idCookie(root)), 200, "")
+
+	other = f.create(session.Create{Username: "ann"})
+	f.fake.advance(30*time.Minute + session.IdleGrace + time.Millisecond)
+	f.expect(end(other, idCookie(f.create(session.Create{Username: "root"}))), 404, "session-not-found") // the caller is signed in
 }
 
 func TestEndAllSessions(t *testing.T) {
