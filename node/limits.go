@@ -46,6 +46,9 @@ const (
 	FirstAdminTimeout = 10 * time.Second
 	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
 	DrainTimeout = 20 * time.Second
+	// LeaveTime is the end of that, which no request can use up: last uses are replicated and the node leaves in it. Each of
+	// its steps is bounded by about as much, and takes milliseconds where there is a leader.
+	LeaveTime = 5 * time.Second
 	// CloseTimeout is how long a node that has failed or was drained may take to close; then the process ends as it is.
 	// With DrainTimeout it stays under the same 30 s. Whatever Close is still waiting for by then it would report as an
 	// error anyway, or wait for without a limit: the disk.

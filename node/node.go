@@ -305,17 +305,30 @@ func (n *Node) fatal(err error) {
 }
 
 // Drain stops gracefully: load balancers are told to look elsewhere and get DrainNotice to hear it, or as long as they
-// go on sending requests, leadership is handed over, the requests under way are answered, and the node leaves. Close is
-// to follow.
+// go on sending requests, leadership is handed over, the requests under way are answered, and the node leaves. What is
+// still under way LeaveTime before ctx ends, such as a backup that is read slowly, is cut off. Close is to follow.
 func (n *Node) Drain(ctx context.Context) error {
+	serving, cancel := beforeLeaving(ctx)
+	defer cancel()
 	n.server.Retire()
 	alone := n.cluster.Stats().GossipAlive <= 1 // then there is nobody else to look to
-	retired := n.cluster.Retire(ctx)
+	retired := n.cluster.Retire(serving)
 	if !alone {
-		n.server.Quiet(ctx, httpapi.DrainTimes{Notice: DrainNotice, Quiet: DrainQuiet, Most: DrainMost})
+		n.server.Quiet(serving, httpapi.DrainTimes{Notice: DrainNotice, Quiet: DrainQuiet, Most: DrainMost})
 	}
-	answered := n.server.Drain(ctx)
+	answered := n.server.Drain(serving)
+	if answered != nil { // a use that comes after the last ones were replicated would be lost, and the next start vouch for it
+		answered = errors.Join(answered, n.server.Close())
+	}
 	return errors.Join(retired, answered, n.cluster.Leave(ctx))
+}
+
+// beforeLeaving returns a context that ends LeaveTime before the other one does.
+func beforeLeaving(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, end.Add(-LeaveTime))
+	}
+	return context.WithCancel(ctx)
 }
 
 // Close stops at once whatever still runs, and waits until nothing does.
