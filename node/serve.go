@@ -31,7 +31,14 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	err := s.serve(ctx, a, signals)
+	if errors.Is(err, errNotBegun) {
+		return nil
+	}
+	return err
+}
 
+func (s *serveCmd) serve(ctx context.Context, a *app, signals <-chan os.Signal) error {
 	cfg := Config(s.Flags)
 	if err := cfg.complete(); err != nil {
 		return err
@@ -39,14 +46,18 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	password, err := a.adminPassword()
-	if err != nil {
+	var password adminPassword
+	var secrets secrets
+	err := unlessSignalled(signals, func() (err error) {
+		if password, err = a.adminPassword(); err != nil {
+			return err
+		}
+		if password.secret != "" && utf8.RuneCountInString(string(password.secret)) < realm.MinPasswordRunes {
+			return usagef("%s: %v", password.variable, realm.ErrPasswordTooShort)
+		}
+		secrets, err = a.secrets(&cfg)
 		return err
-	}
-	if password.secret != "" && utf8.RuneCountInString(string(password.secret)) < realm.MinPasswordRunes {
-		return usagef("%s: %v", password.variable, realm.ErrPasswordTooShort)
-	}
-	secrets, err := a.secrets(&cfg)
+	})
 	if err != nil {
 		return err
 	}
@@ -59,7 +70,11 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	for restarts := 0; ; restarts++ {
 		begun := time.Now()
-		node, err := Open(cfg, log, level, lines, secrets)
+		var node *Node
+		err := unlessSignalled(signals, func() (err error) {
+			node, err = Open(cfg, log, level, lines, secrets)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -71,6 +86,22 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		node.log.Warn("the node is opened again", "reason", err)
+	}
+}
+
+// errNotBegun ends a process that was told to stop before its node was open.
+var errNotBegun = errors.New("stopped before the node was open")
+
+// unlessSignalled does a part of what comes before a node is open. That may last, or never end: a file may be a pipe that
+// nobody writes to, a disk may hang. Nobody was promised anything yet, so at a signal the process may end as it is.
+func unlessSignalled(signals <-chan os.Signal, part func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- part() }()
+	select {
+	case err := <-done:
+		return err
+	case <-signals:
+		return errNotBegun
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +78,32 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 			t.Errorf("exit %d, error %v", exited, err)
 		}
 	})
+}
+
+// TestSignalBeforeOpen: a node that still waits for a file, or for a disk, stops at once when it is told to.
+func TestSignalBeforeOpen(t *testing.T) {
+	t.Parallel()
+	s := newSuiteOf(t, 1)
+	n := s.nodes[0]
+	for _, options := range [][]string{
+		{"--cluster-key-file", "pipe"},           // read before it is opened
+		{"--tls-cert", "pipe", "--tls-key", "-"}, // and by Open
+	} {
+		pipe := filepath.Join(s.dir, options[0])
+		options[1] = pipe
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.start(n, options...)
+		var writer *os.File
+		s.until("the node reads "+options[0], func() (opened bool) {
+			var err error
+			writer, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			return err == nil
+		})
+		s.stop(n)
+		_ = writer.Close()
+	}
 }
 
 func TestDrainIsBounded(t *testing.T) {
