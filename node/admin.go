@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"cloakroom/cluster"
+	"cloakroom/cluster/guard"
 	"cloakroom/cluster/session"
 	"cloakroom/httpapi/realm"
 )
@@ -34,15 +35,23 @@ func (a *app) adminPassword() (adminPassword, error) {
 	case password != "" && file != "":
 		return adminPassword{}, usagef("%s and %s_FILE are both set: keep one", variable, variable)
 	case password != "":
-		return adminPassword{secret: session.Secret(password), variable: variable}, nil
+		return adminPassword{secret: session.Secret(password), variable: variable}, checkGiven(variable, password)
 	case file != "":
 		password, err := a.passwordFile(file)
 		if err != nil {
 			return adminPassword{}, fmt.Errorf("%s_FILE: %w", variable, err)
 		}
-		return adminPassword{secret: session.Secret(password), variable: variable, file: file}, nil
+		return adminPassword{secret: session.Secret(password), variable: variable, file: file}, checkGiven(variable+"_FILE", password)
 	}
 	return adminPassword{}, nil
+}
+
+// checkGiven refuses a password that could not become a user's: better now than when the cluster has begun.
+func checkGiven(variable, password string) error {
+	if err := realm.CheckPassword(password); err != nil {
+		return usagef("%s: %v", variable, err)
+	}
+	return nil
 }
 
 // state is what it takes of a cluster to look after its first user.
@@ -61,7 +70,7 @@ type founder struct {
 }
 
 // firstUser makes the user and returns the password if there was none to take. It goes on trying while the cluster
-// can't say whether it was done; the command itself takes effect once.
+// can't say whether it was done, or has no room; the command itself takes effect once.
 func (f *founder) firstUser(ctx context.Context, given adminPassword) (made session.Secret, err error) {
 	password := given.secret
 	if password == "" {
@@ -80,6 +89,7 @@ func (f *founder) firstUser(ctx context.Context, given adminPassword) (made sess
 		PasswordHash: hash,
 		First:        true,
 	}
+	told := false
 	for {
 		err := f.tryFirstUser(ctx, create)
 		switch {
@@ -90,9 +100,25 @@ func (f *founder) firstUser(ctx context.Context, given adminPassword) (made sess
 			return "", nil // somebody was quicker, or a restored state has users
 		case ctx.Err() != nil:
 			return "", fmt.Errorf("make the first user: %w", err)
+		case errors.Is(err, guard.ErrDiskLow), errors.Is(err, guard.ErrLimitMemory):
+			if !told {
+				f.log.Warn("the first user can't be made yet: it is tried again until there is room", "user", firstAdmin, "error", err)
+				told = true
+			}
+			pause(ctx, FirstAdminPause)
 		case !passing(err):
 			return "", fmt.Errorf("make the first user: %w", err)
 		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

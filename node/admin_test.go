@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"cloakroom/cluster"
+	"cloakroom/cluster/guard"
 	"cloakroom/cluster/session"
 	"cloakroom/httpapi/realm"
 )
@@ -91,6 +96,30 @@ func TestFirstUser(t *testing.T) {
 	}
 }
 
+// TestGivenPasswordIsChecked: a node does not begin a cluster whose first user can't have the password that was given.
+func TestGivenPasswordIsChecked(t *testing.T) {
+	for password, want := range map[string]error{
+		"short":                                  realm.ErrPasswordTooShort,
+		strings.Repeat("x", realm.MaxPassword):   nil,
+		strings.Repeat("x", realm.MaxPassword+1): realm.ErrPasswordTooLong,
+	} {
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for variable, value := range map[string]string{"CLOAKROOM_ADMIN_PASSWORD": password, "CLOAKROOM_ADMIN_PASSWORD_FILE": file} {
+			if len(password) > realm.MaxPassword && value == file {
+				continue // the file itself is too long, and refused for that
+			}
+			a := &app{stderr: t.Output(), lookup: func(name string) (string, bool) { return map[string]string{variable: value}[name], name == variable }}
+			_, err := a.adminPassword()
+			if want == nil && err != nil || want != nil && (err == nil || err.Error() != variable+": "+want.Error()) {
+				t.Errorf("%d bytes by %s: %v", len(password), variable, err)
+			}
+		}
+	}
+}
+
 func TestFirstUserOfAnother(t *testing.T) {
 	u := newUnsure()
 	if _, err := newFounder(t, u).firstUser(t.Context(), adminPassword{}); err != nil {
@@ -107,6 +136,29 @@ func TestFirstUserKeepsGivenPassword(t *testing.T) {
 	made, err := newFounder(t, u).firstUser(t.Context(), adminPassword{secret: "given-by-the-operator"})
 	if err != nil || made != "" {
 		t.Errorf("a password is to be shown although one was given: %d characters, %v", len(made), err)
+	}
+}
+
+// TestFirstUserWaitsForRoom: a new cluster on disks that are nearly full serves until somebody makes room, and says once why
+// it has no user.
+func TestFirstUserWaitsForRoom(t *testing.T) {
+	for name, full := range map[string]error{"disk": guard.ErrDiskLow, "memory": guard.ErrLimitMemory} {
+		synctest.Test(t, func(t *testing.T) {
+			u := newUnsure(full, full, cluster.ErrNoLeader, full)
+			f := newFounder(t, u)
+			var out strings.Builder
+			f.log = slog.New(slog.NewTextHandler(&out, nil))
+			begun := time.Now()
+			if made, err := f.firstUser(t.Context(), adminPassword{}); err != nil || made == "" {
+				t.Errorf("%s: password %d characters long after %d tries, %v", name, len(made), u.tries, err)
+			}
+			if took := time.Since(begun); took != 3*FirstAdminPause {
+				t.Errorf("%s: done after %v", name, took)
+			}
+			if text := out.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, full.Error()) {
+				t.Errorf("%s: logged %q", name, text)
+			}
+		})
 	}
 }
 

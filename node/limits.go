@@ -44,6 +44,8 @@ const (
 const (
 	// FirstAdminTimeout bounds one attempt to make the first user; attempts go on until the node stops.
 	FirstAdminTimeout = 10 * time.Second
+	// FirstAdminPause is the pause between two of them while the cluster has no room for a user.
+	FirstAdminPause = 5 * time.Second
 	// DrainTimeout is what a graceful stop may take in all: under the 30 s after which container runners kill.
 	DrainTimeout = 20 * time.Second
 	// LeaveTime is the end of that, which no request can use up: last uses are replicated and the node leaves in it. Each of

@@ -10,11 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
-	"cloakroom/httpapi/realm"
 	"cloakroom/httpapi/support"
 )
 
@@ -51,9 +49,6 @@ func (s *serveCmd) serve(ctx context.Context, a *app, signals <-chan os.Signal) 
 	err := unlessSignalled(signals, func() (err error) {
 		if password, err = a.adminPassword(); err != nil {
 			return err
-		}
-		if password.secret != "" && utf8.RuneCountInString(string(password.secret)) < realm.MinPasswordRunes {
-			return usagef("%s: %v", password.variable, realm.ErrPasswordTooShort)
 		}
 		secrets, err = a.secrets(&cfg)
 		return err

@@ -73,14 +73,22 @@ func NewHasher(cfg HasherConfig) (*Hasher, error) {
 	return h, nil
 }
 
+// CheckPassword reports whether a new password may be a user's. The error is ErrPasswordTooShort or ErrPasswordTooLong.
+func CheckPassword(password string) error {
+	switch {
+	case utf8.RuneCountInString(password) < MinPasswordRunes:
+		return ErrPasswordTooShort
+	case len(password) > MaxPassword:
+		return ErrPasswordTooLong
+	}
+	return nil
+}
+
 // HashPassword makes the stored form of a new password. Errors: ErrPasswordTooShort, ErrPasswordTooLong, ErrBusy, or
 // the context's.
 func (h *Hasher) HashPassword(ctx context.Context, password string) (session.Secret, error) {
-	if utf8.RuneCountInString(password) < MinPasswordRunes {
-		return "", ErrPasswordTooShort
-	}
-	if len(password) > MaxPassword {
-		return "", ErrPasswordTooLong
+	if err := CheckPassword(password); err != nil {
+		return "", err
 	}
 	p := phc{costs: h.costs, salt: random(saltSize), hash: make([]byte, hashSize)}
 	hash, err := h.run(ctx, password, p)
