@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"cloakroom/cluster"
@@ -13,25 +14,41 @@ import (
 )
 
 // resealInterval is how often the leader looks whether a realm's secrets are sealed under the cluster's first key: as long
-// as one is not, no key may be taken away that it needs.
-const resealInterval = 5 * time.Second
+// as one is not, no key may be taken away that it needs. Why it can't be is logged when that changes, and each resealReminder.
+const (
+	resealInterval = 5 * time.Second
+	resealReminder = time.Minute
+)
 
 // reseal seals the secrets of realms anew while this node leads, when the cluster's first key is another one by now. It
 // returns when ctx ends.
 func (n *Node) reseal(ctx context.Context, sealer *realm.Authenticator) {
+	resealOnAndOn(ctx, n.log, func() error {
+		if !n.cluster.Leading() {
+			return nil
+		}
+		return n.resealAll(ctx, sealer)
+	})
+}
+
+func resealOnAndOn(ctx context.Context, log *slog.Logger, all func() error) {
 	ticker := time.NewTicker(resealInterval)
 	defer ticker.Stop()
+	var told string // the error that was logged last, "" if all went well since
+	var at time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if !n.cluster.Leading() {
-			continue
-		}
-		if err := n.resealAll(ctx, sealer); err != nil && ctx.Err() == nil {
-			n.log.Error("the secrets of realms are not all sealed under the first cluster key: keep the others in the file", "error", err)
+		err := all()
+		switch {
+		case err == nil:
+			told = ""
+		case ctx.Err() == nil && (err.Error() != told || time.Since(at) >= resealReminder):
+			log.Error("the secrets of realms are not all sealed under the first cluster key: keep the others in the file", "error", err)
+			told, at = err.Error(), time.Now()
 		}
 	}
 }
