@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"cloakroom/cluster/gossip"
 	"cloakroom/cluster/keyring"
@@ -128,18 +129,33 @@ func (c *Cluster) ReplaceDataKeys(keys []keyring.Key) error {
 	return nil
 }
 
-// resealData encrypts anew what is plain on the disk or under another data key than the first, if anything is.
+// The pauses before what is on the disk is tried to be encrypted anew once more: the first, which doubles, and the longest.
+const (
+	resealRetry    = time.Second
+	resealRetryMax = time.Minute
+)
+
+// resealData encrypts anew what is plain on the disk or under another data key than the first, if anything is. That takes a
+// snapshot, which may not be possible for a while, as when there is little room or another one is being written: then it is
+// tried again.
 func (c *Cluster) resealData() {
 	if !c.raft.NeedsReseal() {
 		return
 	}
 	c.group.Go(func() {
-		err := c.raft.Reseal(c.ctx)
-		switch {
-		case err == nil:
-			c.logger.Info("log and snapshots are encrypted under the first data key")
-		case c.ctx.Err() == nil:
-			c.logger.Error("log and snapshots are not all encrypted under the first data key: keep the others in the file", "error", err)
+		for pause := resealRetry; ; pause = min(2*pause, resealRetryMax) {
+			err := c.raft.Reseal(c.ctx)
+			switch {
+			case err == nil:
+				c.logger.Info("log and snapshots are encrypted under the first data key")
+				return
+			case c.ctx.Err() != nil:
+				return
+			}
+			c.logger.Warn("log and snapshots are not all encrypted under the first data key yet: keep the others in the file", "error", err, "again_in", pause)
+			if !sleep(c.ctx, pause) {
+				return
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,9 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"cloakroom/cluster"
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/keyring"
+	"cloakroom/cluster/keyring/keytest"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 	"cloakroom/cluster/wire"
 )
 
@@ -294,6 +300,52 @@ func TestDataDirFollowsTheFirstKey(t *testing.T) {
 		open(nil, after)
 		if matches, err := filepath.Glob(filepath.Join(h.dir, "n1", "node.json")); err != nil || len(matches) != 1 {
 			t.Errorf("%v, %v", matches, err)
+		}
+	})
+}
+
+// refusing is snapshots that can't be begun as often as is said.
+type refusing struct {
+	raft.SnapshotStore
+	left atomic.Int32
+}
+
+func (r *refusing) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, transport raft.Transport,
+) (raft.SnapshotSink, error) {
+	if r.left.Add(-1) >= 0 {
+		return nil, errors.New("no snapshot just now")
+	}
+	return r.SnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
+}
+
+// What is on the disk comes under a new data key though it can't at first, without a second signal.
+func TestDataKeysAreTriedAgain(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 1, "n1")
+		stores := storage.NewMemoryStores()
+		snapshots := &refusing{SnapshotStore: stores.Snapshots}
+		stores.Snapshots = snapshots
+		h.stores["n1"] = stores
+		keys := keytest.Keys(t, 2)
+		var lines lineBuffer
+		h.start("n1", func(c *cluster.Config) {
+			c.DataKeys, c.Logger = keytest.Ring(t, keys[0]), slog.New(slog.NewTextHandler(&lines, nil))
+		})
+		h.ready("n1")
+		snapshots.left.Store(3)
+		begun := time.Now()
+		if err := h.nodes["n1"].ReplaceDataKeys([]keyring.Key{keys[1], keys[0]}); err != nil {
+			t.Fatal(err)
+		}
+		h.until("all is under the new key", func() bool {
+			return strings.Contains(lines.all(), "log and snapshots are encrypted under the first data key")
+		})
+		if took := time.Since(begun); took < 7*time.Second || strings.Count(lines.all(), "again_in=") != 3 {
+			t.Errorf("after %v, and the log says\n%s", took, lines.all())
+		}
+		if err := h.nodes["n1"].ReplaceDataKeys(keys[1:]); err != nil {
+			t.Error(err)
 		}
 	})
 }
