@@ -44,7 +44,7 @@ type Config struct {
 	Advertise       string        `group:"cluster" placeholder:"HOST" help:"Host that the other nodes reach this one by; needed when --peer or --gossip listen on every address."`
 	Join            []string      `group:"cluster" placeholder:"ADDR" help:"Gossip addresses of nodes to join, HOST:PORT, or dns+srv:NAME for the hosts and ports of that name's SRV records."`
 	BootstrapExpect int           `group:"cluster" placeholder:"N" help:"Begin a new cluster once N empty nodes see each other (default: 1 without --join, never with it)."`
-	ReadReplica     bool          `group:"cluster" help:"Hold a copy and answer, but never vote."`
+	ReadReplica     bool          `group:"cluster" help:"Hold a copy and answer, but do not vote unless an operator promotes it."`
 	Heartbeat       time.Duration `group:"cluster" default:"500ms" placeholder:"TIME" help:"A follower that hears nothing from the leader for so long starts an election: the same on every node."`
 	LeaseDuration   time.Duration `group:"cluster" placeholder:"TIME" help:"How long a node may answer lookups from its memory without hearing from the leader, and how long one that is lost holds up writes, once: the same on every node (default: 1s, or twice --heartbeat if that is more)."`
 	RemoveDeadAfter time.Duration `group:"cluster" default:"1h" placeholder:"TIME" help:"The leader removes a node that was dead for so long, if the others are enough without it; 0: never."`
@@ -235,7 +235,7 @@ func (c *Config) checkCluster() error {
 	case c.ReadReplica && len(c.Join) == 0:
 		return flagErrorf("read-replica", "a read replica needs a cluster to --join")
 	case c.ReadReplica && c.BootstrapExpect > 0:
-		return flagErrorf("read-replica", "a read replica never votes, so it can't begin a cluster: leave --bootstrap-expect out")
+		return flagErrorf("read-replica", "a read replica does not vote by itself, so it can't begin a cluster: leave --bootstrap-expect out")
 	case c.BootstrapExpect < 0:
 		return flagErrorf("bootstrap-expect", "%d is negative", c.BootstrapExpect)
 	case c.BootstrapExpect > roster.MaxExpect:

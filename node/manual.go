@@ -67,7 +67,7 @@ func writeManual(p pageWriter, model *kong.Application) {
 		p.entry(flagTerm(flag), explainFlag(flag.Value))
 	}
 	p.chapter("Environment and configuration")
-	p.paragraph("A flag that names a variable in brackets can be given by it, or by a line of the file that --config names. Flags win over variables, and those over the file.")
+	p.paragraph("A flag that names a variable in brackets can be given by it, and one of serve by a line of the file that --config names as well. Flags win over variables, and those over the file.")
 	p.chapter("Exit status")
 	p.entry(fmt.Sprint(exitStopped), "Done, or stopped in good order.")
 	p.entry(fmt.Sprint(exitFailed), "Failed while it ran.")
