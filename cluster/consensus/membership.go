@@ -82,7 +82,8 @@ func (n *Node) Demote(ctx context.Context, id string) error {
 }
 
 // Transfer hands the leadership to a voter, "": to the one that has most of the log. It returns when this node is not
-// the leader any more. If it fails, this node goes on as the leader.
+// the leader any more: another voter than the one named may have been elected, or none yet. If it fails, this node goes
+// on as the leader.
 func (n *Node) Transfer(ctx context.Context, to string) error {
 	if to == "" {
 		return n.ask(ctx, "transfer leadership", func() error { return n.raft.LeadershipTransfer().Error() })
@@ -99,6 +100,31 @@ func (n *Node) Transfer(ctx context.Context, to string) error {
 	return n.ask(ctx, "transfer leadership", func() error {
 		return n.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(servers[i].Addr)).Error()
 	})
+}
+
+// TimeoutNow asks a voter to stand for election at once. One that does not answer in the time that an election may take is
+// given up: until then the library refuses each proposal, though it has long said that the transfer failed. The voter may
+// still hear of it later, and be elected, like any other that stands for election.
+func (t *calmTransport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	type outcome struct {
+		resp raft.TimeoutNowResponse
+		err  error
+	}
+	answered := make(chan outcome, 1)
+	go func() { // until the transport's own limit, or the end of the node, which closes the connections
+		var o outcome
+		o.err = t.cappedTransport.TimeoutNow(id, to, args, &o.resp)
+		answered <- o
+	}()
+	limit := time.NewTimer(t.node.cfg.Election)
+	defer limit.Stop()
+	select {
+	case o := <-answered:
+		*resp = o.resp
+		return o.err
+	case <-limit.C:
+		return errors.New("no answer to the request to stand for election")
+	}
 }
 
 func (n *Node) reconfigure(ctx context.Context, what string, change func(time.Duration) raft.IndexFuture) error {

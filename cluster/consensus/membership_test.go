@@ -173,6 +173,31 @@ func TestTransferTo(t *testing.T) {
 	})
 }
 
+// TestTransferToSilent sends the leadership to a voter that has all of the log and does not answer any more: when the
+// transfer has failed, the leader leads as before.
+func TestTransferToSilent(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		c.equal()
+		leader := c.leader()
+		silent := without(leader.cfg.NodeID)[0]
+		c.net.Partition([]string{silent}, without(silent))
+		begun := time.Now()
+		if err := leader.Transfer(t.Context(), silent); err == nil || !leader.IsLeader() {
+			t.Fatalf("the transfer: %v", err)
+		}
+		for {
+			_, err := leader.Propose(t.Context(), encode(t, c.role(1))).Wait(t.Context())
+			if err == nil {
+				break
+			}
+			if took := time.Since(begun); !errors.Is(err, ErrNotLeader) || took > 2*leader.cfg.Election {
+				t.Fatalf("a proposal %v after the transfer began: %v", took, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
 // TestDemote takes votes: a follower's, that of one without, and the leader's own, which then steps down.
 func TestDemote(t *testing.T) {
 	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
