@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -33,6 +34,9 @@ func newLayer(inner raft.StreamLayer) *layer {
 // Accept returns the next connection that another member has made.
 func (l *layer) Accept() (net.Conn, error) { return l.track(l.StreamLayer.Accept()) }
 
+// errDial says that a member could not be reached by a new connection.
+var errDial = errors.New("dial")
+
 // Dial connects to another member, until Close. A member that does not answer then holds up a goroutine for the rest
 // of the timeout, or until whoever owns the network ends it, but not the node.
 func (l *layer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
@@ -52,7 +56,10 @@ func (l *layer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Con
 	}()
 	select {
 	case o := <-dialled:
-		return o.conn, o.err
+		if o.err != nil {
+			return nil, fmt.Errorf("%w: %w", errDial, o.err)
+		}
+		return o.conn, nil
 	case <-l.done: // a late connection is closed by track, or was known to Close
 		return nil, net.ErrClosed
 	}

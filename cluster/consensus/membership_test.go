@@ -198,6 +198,31 @@ func TestTransferToSilent(t *testing.T) {
 	})
 }
 
+// TestTransferAfterRestarts sends the leadership back to a node that has connections to the others from when it led last,
+// and they have been restarted since then. It must not lose the election for that.
+func TestTransferAfterRestarts(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		first := c.leader().cfg.NodeID
+		second, third := without(first)[0], without(first)[1]
+		for _, step := range []struct{ to, restart string }{{second, third}, {third, second}} {
+			if err := c.leader().Transfer(t.Context(), step.to); err != nil {
+				t.Fatal(err)
+			}
+			c.equal()
+			c.stop(step.restart)
+			c.start(step.restart)
+			c.equal()
+		}
+		begun := time.Now()
+		if err := c.leader().Transfer(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if next := c.leader().cfg.NodeID; next != first || time.Since(begun) > 100*time.Millisecond {
+			t.Errorf("%s leads after %v, not %s at once", next, time.Since(begun), first)
+		}
+	})
+}
+
 // TestDemote takes votes: a follower's, that of one without, and the leader's own, which then steps down.
 func TestDemote(t *testing.T) {
 	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
