@@ -37,7 +37,8 @@ func (r *Roster) Remove(ctx context.Context, id string) error {
 	return r.change(ctx, change{opRemove, id})
 }
 
-// Transfer hands the leadership to a voter, "": to the one that has most of the log.
+// Transfer hands the leadership to a voter, "": to the one that has most of the log. ErrNotTransferred: that one did not
+// take it, though yet another may have.
 func (r *Roster) Transfer(ctx context.Context, to string) error {
 	return r.change(ctx, change{opTransfer, to})
 }
@@ -134,11 +135,31 @@ func (r *Roster) handOver(ctx context.Context, c change) error {
 	case errors.Is(err, consensus.ErrNotLeader), err == nil && c.Op != opTransfer:
 		return consensus.ErrNotLeader
 	case err == nil:
-		return nil
+		return r.taken(ctx, c.ID)
 	case uncertain(err):
 		return outcome(err)
 	}
 	return fmt.Errorf("%w: %w", ErrNotTransferred, err)
+}
+
+// taken waits until this node, which was the leader, knows of the next one, and says whether that is the node that was to
+// take the leadership; "": any other. Another may have been elected meanwhile, or this one again.
+func (r *Roster) taken(ctx context.Context, by string) error {
+	for {
+		changed := r.cfg.Raft.Changed() // before the question, so that no change is missed
+		switch leader := r.cfg.Raft.LeaderID(); {
+		case leader == "":
+		case leader == by, by == "" && leader != r.cfg.Self.ID:
+			return nil
+		default:
+			return ErrNotTransferred
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return outcome(ctx.Err())
+		}
+	}
 }
 
 // transfer hands the leadership to a node; "": there is none that is fit.

@@ -221,6 +221,34 @@ func TestTransferTo(t *testing.T) {
 	})
 }
 
+// A transfer that ends with another leader, or the same, or none, does not pass for done.
+func TestTransferThatAnotherWins(t *testing.T) {
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
+		for _, c := range []struct {
+			to, wins string
+			want     error
+		}{
+			{"b", "c", ErrNotTransferred}, {"b", "a", ErrNotTransferred}, {"", "a", ErrNotTransferred}, {"", "c", nil}, {"b", "", wire.ErrLost},
+		} {
+			for _, at := range []string{"a", "b"} {
+				w.elect("a")
+				w.mu.Lock()
+				w.upset = func(string) {
+					w.resign()
+					time.Sleep(time.Second)
+					if c.wins != "" {
+						w.elect(c.wins)
+					}
+				}
+				w.mu.Unlock()
+				if err := w.hosts[at].roster.Transfer(t.Context(), c.to); !errors.Is(err, c.want) {
+					t.Errorf("asked for %q at %s, and %q is elected: %v", c.to, at, c.wins, err)
+				}
+			}
+		}
+	})
+}
+
 // A change that began, and whose outcome is lost, says so, and the leader's loop completes it.
 func TestChangeIsCompleted(t *testing.T) {
 	inWorld(t, "a b c d", func(t *testing.T, w *world) {

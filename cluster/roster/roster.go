@@ -20,6 +20,7 @@ type Raft interface {
 	Servers() ([]consensus.Server, error)
 	IsLeader() bool
 	LeaderID() string
+	Changed() <-chan struct{} // closed when IsLeader or LeaderID changes next
 	Applied() uint64
 	CommitIndex() uint64
 	Read(fn func(*session.Machine))

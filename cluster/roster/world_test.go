@@ -36,7 +36,8 @@ type world struct {
 	refuse  func(session.Command) error
 	failing map[string]error // of one change, by its journal line: it is made, but its outcome is lost
 
-	office func() // ends the leader's
+	office func()          // ends the leader's
+	upset  func(id string) // an election that a transfer ends with; nil: elect
 }
 
 // host is one node.
@@ -302,6 +303,12 @@ func (h *host) LeaderID() string {
 
 func (h *host) IsLeader() bool { return h.LeaderID() == h.id }
 
+func (h *host) Changed() <-chan struct{} {
+	changed := make(chan struct{}) // perhaps
+	time.AfterFunc(time.Millisecond, func() { close(changed) })
+	return changed
+}
+
 func (h *host) Applied() uint64 {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
@@ -353,8 +360,12 @@ func (h *host) Transfer(_ context.Context, to string) error {
 	next := w.servers[i].ID
 	w.journal = append(w.journal, "transfer "+next)
 	w.leader = "" // the office itself ends as it does in earnest: a little later
+	elect := w.elect
+	if w.upset != nil {
+		elect = w.upset
+	}
 	w.mu.Unlock()
-	go func() { w.elect(next) }()
+	go elect(next)
 	return nil
 }
 
