@@ -179,23 +179,27 @@ func (t *transferCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// newLeader waits a little until the node that is asked has heard who leads: target, or any but old. Nil: it has not.
+// newLeader waits a little until the node that is asked has heard who leads: target, or any but old. After that it is
+// whoever leads by what the node has heard. Nil: nobody.
 func (c *client) newLeader(ctx context.Context, old, target *memberView) *memberView {
 	ctx, cancel := context.WithTimeout(ctx, LeaderPatience)
 	defer cancel()
 	poll := time.NewTicker(ReadyPoll)
 	defer poll.Stop()
+	var heard *memberView
 	for {
-		leader := c.after(ctx).leader()
+		if view := c.after(ctx); ctx.Err() == nil { // else the question was cut short
+			heard = view.leader()
+		}
 		switch {
-		case leader == nil:
-		case target != nil && leader.ID == target.ID, target == nil && (old == nil || leader.ID != old.ID):
-			return leader
+		case heard == nil:
+		case target != nil && heard.ID == target.ID, target == nil && (old == nil || heard.ID != old.ID):
+			return heard
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return nil
+			return heard
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // fakeCluster answers the API's calls about the cluster, and notes those that change it.
@@ -214,6 +216,50 @@ func TestMembershipCommands(t *testing.T) {
 			}
 			if want := strings.Join(tt.out, "\n") + "\n"; out != want {
 				t.Errorf("it says\n%s\nnot\n%s", out, want)
+			}
+		})
+	}
+}
+
+// direct has requests without a body answered without a network, so that a test can run in fake time.
+type direct struct{ http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	served := r.Clone(r.Context())
+	served.Body = http.NoBody // as of a server's request: never nil
+	d.ServeHTTP(w, served)
+	return w.Result(), nil
+}
+
+// Who was to lead is waited for; then it is told who does.
+func TestNewLeader(t *testing.T) {
+	for _, tt := range []struct {
+		target, leads, want string
+		waits               bool
+	}{
+		{"id-2", "id-2", "id-2", false},
+		{"id-2", "id-3", "id-3", true},
+		{"id-2", "id-1", "id-1", true},
+		{"id-2", "", "", true},
+		{"", "id-3", "id-3", false},
+		{"", "id-1", "id-1", true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeCluster{view: threeNodes()}
+			before := f.view.leader()
+			target := f.view.where(func(m memberView) bool { return m.ID == tt.target })
+			lead(tt.leads)(&f.view)
+			c := &client{http: &http.Client{Transport: direct{f}}, base: "http://node", user: "root"}
+			begun, got := time.Now(), ""
+			if leader := c.newLeader(t.Context(), before, target); leader != nil {
+				got = leader.ID
+			}
+			if waited := time.Since(begun) == LeaderPatience; got != tt.want || waited != tt.waits {
+				t.Errorf("%q was to lead and %q does: told %q after %v", tt.target, tt.leads, got, time.Since(begun))
 			}
 		})
 	}
