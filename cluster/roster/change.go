@@ -132,6 +132,9 @@ func (r *Roster) handOver(ctx context.Context, c change) error {
 	}
 	err := r.transfer(ctx, to)
 	switch {
+	case errors.Is(err, consensus.ErrNotLeader) && c == change{Op: opTransfer} && !r.cfg.Raft.IsLeader():
+		// It led when this began, and something else has made it hand over: the next leader is not to do so as well.
+		return r.taken(ctx, c.ID)
 	case errors.Is(err, consensus.ErrNotLeader), err == nil && c.Op != opTransfer:
 		return consensus.ErrNotLeader
 	case err == nil:

@@ -249,6 +249,28 @@ func TestTransferThatAnotherWins(t *testing.T) {
 	})
 }
 
+// A leader that is to hand over, and does so for another reason while it asks the members how they are, has handed over:
+// its successor keeps the leadership.
+func TestHandOverBesideTransfer(t *testing.T) {
+	inWorld(t, "a b c", func(t *testing.T, w *world) {
+		w.set("c", func(h *host) { h.mute = true }) // it takes a while to find that out
+		for _, at := range []string{"a", "b"} {
+			w.elect("a")
+			time.Sleep(2 * HealthTimeout)
+			transferred := make(chan error)
+			go func() { transferred <- w.hosts[at].roster.Transfer(t.Context(), "") }()
+			time.Sleep(HealthTimeout / 2)
+			if err := w.hosts["a"].roster.HandOver(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+			if err := <-transferred; err != nil {
+				t.Errorf("asked at %s: %v", at, err)
+			}
+			w.expect("transfer b")
+		}
+	})
+}
+
 // A change that began, and whose outcome is lost, says so, and the leader's loop completes it.
 func TestChangeIsCompleted(t *testing.T) {
 	inWorld(t, "a b c d", func(t *testing.T, w *world) {

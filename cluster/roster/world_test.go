@@ -350,10 +350,14 @@ func (h *host) Remove(_ context.Context, id string) error {
 func (h *host) Transfer(_ context.Context, to string) error {
 	w := h.w
 	w.mu.Lock()
+	if w.leader != h.id {
+		w.mu.Unlock()
+		return consensus.ErrNotLeader
+	}
 	i := slices.IndexFunc(w.servers, func(s consensus.Server) bool {
 		return s.Voter && s.ID != h.id && !w.hosts[s.ID].away && (to == "" || to == s.ID)
 	})
-	if w.leader != h.id || i < 0 {
+	if i < 0 {
 		w.mu.Unlock()
 		return errors.New("no peer")
 	}
