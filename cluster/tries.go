@@ -49,19 +49,17 @@ func (c *Cluster) names() tries.Names {
 }
 
 // atHome reports whether the user has a live session from the address, as far as this node knows.
-func (c *Cluster) atHome(realmName, username string, addr netip.Addr) bool {
-	var sessions []*session.Session
+func (c *Cluster) atHome(realmName, username string, addr netip.Addr) (home bool) {
+	network := tries.Network(addr)
+	from := func(address string) bool {
+		at, err := netip.ParseAddr(address)
+		return err == nil && tries.Network(at) == network
+	}
 	c.raft.Read(func(m *session.Machine) {
-		sessions = m.SessionsOf(realmName, username)
-		if lower := strings.ToLower(username); lower != username { // by which directory servers' users go
-			sessions = append(sessions, m.SessionsOf(realmName, lower)...)
+		home = m.HasSessionFrom(realmName, username, from)
+		if lower := strings.ToLower(username); !home && lower != username { // by which directory servers' users go
+			home = m.HasSessionFrom(realmName, lower, from)
 		}
 	})
-	network := tries.Network(addr)
-	for _, s := range sessions {
-		if from, err := netip.ParseAddr(s.Address); err == nil && tries.Network(from) == network {
-			return true
-		}
-	}
-	return false
+	return home
 }

@@ -10,6 +10,7 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/session"
 	"cloakroom/cluster/tries"
 )
 
@@ -224,6 +225,40 @@ func TestNobodyIsLockedOut(t *testing.T) {
 		h.ready(leader)
 		a.run(30 * time.Second)
 		check()
+	})
+}
+
+// Whoever has many large sessions and floods the logins of his own name does not make a node work for each.
+func TestTriesReadNoSessions(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 1, "n1")
+		h.startAll()
+		c := h.nodes["n1"]
+		h.user(c)
+		for i := range 20 {
+			login := h.login(c, key(i))
+			login.Address = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}).String()
+			for a := range session.MaxAttributes {
+				login.Attrs = append(login.Attrs, session.Attr{Key: fmt.Sprint("attribute ", a), Value: "value"})
+			}
+			h.do(c, login)
+		}
+		for _, user := range []string{"ann", "ANN"} {
+			var failed error
+			if got := testing.AllocsPerRun(20, func() {
+				ticket, err := reserve(t, c, "", user, netip.MustParseAddr("192.0.2.1"), time.Second)
+				if err != nil {
+					failed = err
+					return
+				}
+				ticket.Forgive(false)
+			}); got > 100 || failed != nil {
+				t.Errorf("%s: %v allocations, %v", user, got, failed)
+			}
+		}
 	})
 }
 

@@ -136,3 +136,16 @@ func (s *rows) each(a *account, fn func(n uint32)) {
 		n = next
 	}
 }
+
+// some reports whether fn holds for one of the live sessions of an account; it looks no further then.
+func (s *rows) some(a *account, fn func(n uint32) bool) bool {
+	if !a.current() {
+		return false
+	}
+	for n := a.oldest; n != 0; n = s.at(n).newer {
+		if fn(n) {
+			return true
+		}
+	}
+	return false
+}

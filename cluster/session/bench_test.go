@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,38 @@ func TestTouchesDoNotAllocate(t *testing.T) {
 	}
 }
 
+// crowded has one user with as many sessions as users have, as large as they get.
+func crowded(tb testing.TB) *Machine {
+	m, _ := filled(tb, 0)
+	r, _ := m.RealmByName("corp")
+	for i := range DefaultSessionsPerUser {
+		c := benchCreate(KeyOf(binary.BigEndian.AppendUint64(nil, uint64(i))), r.Rev, "eve")
+		c.Address, c.Attrs = fmt.Sprintf("2001:db8::%x", i), attrs(MaxAttributes, MaxSessionBytes/MaxAttributes-4)
+		if res := m.Apply(m.Applied()+1, &Entry{Stamp: start, Commands: []Command{c}}); res[0].Err != nil {
+			tb.Fatal(res[0].Err)
+		}
+	}
+	return m
+}
+
+// Whoever tries to log in makes the node look at the user's sessions, before his password is looked at.
+func TestSessionsFromAnAddressDoNotAllocate(t *testing.T) {
+	m := crowded(t)
+	looked := 0
+	if n := testing.AllocsPerRun(100, func() {
+		looked = 0
+		third := func(string) bool { looked++; return looked == 3 }
+		if !m.HasSessionFrom("corp", "eve", third) || looked != 3 || !m.HasSessions("corp", "eve") {
+			t.Fatal("no session")
+		}
+		if m.HasSessionFrom("corp", "eve", func(address string) bool { looked++; return address == "2001:db8::ff" }) {
+			t.Fatal("a session from nowhere")
+		}
+	}); n != 0 || looked != 3+DefaultSessionsPerUser {
+		t.Errorf("%v allocations, %d sessions looked at", n, looked)
+	}
+}
+
 // allocations carries out one entry again and again, after change has made it the next one, and returns the allocations of each.
 func allocations(m *Machine, e *Entry, change func()) float64 {
 	results := make([]Result, 0, len(e.Commands))
@@ -161,6 +194,29 @@ func BenchmarkLookup(b *testing.B) {
 					b.Fatal("lost")
 				}
 				i += 7919
+			}
+		})
+	}
+}
+
+// BenchmarkSessionFrom is what each try to log in takes, and what it would take with the whole sessions.
+func BenchmarkSessionFrom(b *testing.B) {
+	const nowhere = "192.0.2.1"
+	m := crowded(b)
+	for name, from := range map[string]func() bool{
+		"borrowed": func() bool {
+			return m.HasSessionFrom("corp", "eve", func(address string) bool { return address == nowhere })
+		},
+		"whole": func() bool {
+			return slices.ContainsFunc(m.SessionsOf("corp", "eve"), func(s *Session) bool { return s.Address == nowhere })
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if from() {
+					b.Fatal("a session from nowhere")
+				}
 			}
 		})
 	}

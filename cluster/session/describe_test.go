@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,8 +48,20 @@ func describe(m *Machine, keys []Key) []string {
 				byID, _ := m.UserByID(u.ID)
 				line += fmt.Sprintf(" %+v %v", *u, byID == u)
 			}
-			for _, s := range m.SessionsOf(realm, name) {
+			sessions := m.SessionsOf(realm, name)
+			for _, s := range sessions {
 				line += " " + s.Key.String()
+				if !m.HasSessionFrom(realm, name, func(address string) bool { return address == s.Address }) {
+					line += " from nowhere"
+				}
+			}
+			var from []string
+			m.HasSessionFrom(realm, name, func(address string) bool {
+				from = append(from, strings.Clone(address))
+				return false
+			})
+			if len(from) != len(sessions) || m.HasSessions(realm, name) != (len(sessions) > 0) {
+				line += fmt.Sprintf(" from %q", from)
 			}
 			out = append(out, line)
 		}

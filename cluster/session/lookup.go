@@ -114,6 +114,29 @@ func (m *Machine) SessionsOf(realm, username string) []*Session {
 	return sessions
 }
 
+// HasSessions reports whether a user, with or without a record, has live sessions. It does not allocate.
+func (m *Machine) HasSessions(realm, username string) bool {
+	defer runtime.KeepAlive(m)
+	a := m.account(realm, username)
+	return a != nil && a.live() > 0
+}
+
+// HasSessionFrom reports whether a user, with or without a record, has a live session that was made from an address for
+// which fn holds. Fn must not keep the address. It does not allocate, and looks at nothing else of the sessions: anybody can
+// ask for it, by trying to log in, as often as he likes.
+func (m *Machine) HasSessionFrom(realm, username string, fn func(address string) bool) bool {
+	defer runtime.KeepAlive(m)
+	a := m.account(realm, username)
+	if a == nil {
+		return false
+	}
+	t := m.store.table
+	return t.rows.some(a, func(n uint32) bool {
+		in := reader{b: t.blobs.get(t.rows.at(n).blob)}
+		return fn(borrowed(in.text()))
+	})
+}
+
 // Sessions returns up to limit live sessions whose keys follow after, in the order of their keys.
 func (m *Machine) Sessions(after Key, limit int) []*Session {
 	defer runtime.KeepAlive(m)

@@ -109,6 +109,48 @@ func TestCreateMakesTheUser(t *testing.T) {
 	}
 }
 
+// What has ended is no session, by whatever it was ended and before it is swept, and neither is another user's.
+func TestSessionsFromAnAddress(t *testing.T) {
+	s := newScript(t)
+	from := func(username, address string, want bool) {
+		t.Helper()
+		for range 2 {
+			if got := s.m.HasSessionFrom("corp", username, func(a string) bool { return a == address }); got != want {
+				t.Errorf("%s from %s: %v", username, address, got)
+			}
+			s.m = reread(t, s.m)
+		}
+	}
+	for i, address := range []string{"192.0.2.1", "", "2001:db8::1"} {
+		c := s.create(byte(i+1), "corp", "eve")
+		c.Address = address
+		s.ok(c)
+	}
+	s.loggedIn("gus", 9)
+	from("eve", "192.0.2.1", true)
+	from("eve", "", true)
+	from("eve", "2001:db8::1", true)
+	from("eve", "2001:db8::2", false)
+	from("Eve", "192.0.2.1", false)
+	from("gus", "192.0.2.1", false)
+	if s.m.HasSessionFrom("none", "eve", func(string) bool { return true }) || s.m.HasSessions("none", "eve") || s.m.HasSessions("corp", "Eve") {
+		t.Error("a session of nobody")
+	}
+	s.ok(&Invalidate{Key: key(1), Reason: EndedByLogout})
+	from("eve", "192.0.2.1", false)
+	from("eve", "2001:db8::1", true)
+	s.ok(&EndUser{Realm: "corp", Username: "eve"})
+	from("eve", "2001:db8::1", false)
+	if s.m.HasSessions("corp", "eve") || !s.m.HasSessions("corp", "gus") {
+		t.Error("the wrong user has sessions")
+	}
+	s.ok(&EndAll{})
+	from("gus", "", false)
+	if s.m.HasSessions("corp", "gus") || !s.m.SweepPending() {
+		t.Error("a session after the end of all")
+	}
+}
+
 func TestCreateReplaces(t *testing.T) {
 	s := newScript(t)
 	s.login(1)

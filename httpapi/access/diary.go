@@ -125,7 +125,7 @@ func (d *Diary) Nameable(rc *exchange.Request, inRealm, user string) (realmName,
 		realmName = r.Name
 		name := realm.CanonicalUsername(r.Type, user)
 		_, known = m.UserByName(r.Name, name)
-		known = known || r.Type != realm.TypeNative || len(m.SessionsOf(r.Name, name)) > 0
+		known = known || r.Type != realm.TypeNative || m.HasSessions(r.Name, name)
 	})
 	if err == nil && known && session.ValidName(user) {
 		username = credential.WithoutTokens(user)
