@@ -55,8 +55,7 @@ func (r *room) admit(cmd session.Command) error {
 	return guard.Admit(cmd, r.diskLow.Load(), r.memoryFull.Load())
 }
 
-// known is the highest version of commands that every member knows. A server that the roster does not know of yet has
-// not said what it knows.
+// known is the highest version of commands that every member knows.
 func (c *Cluster) known() uint8 {
 	servers, err := c.raft.Servers()
 	if err != nil {
@@ -65,18 +64,23 @@ func (c *Cluster) known() uint8 {
 	known := c.cfg.version()
 	c.raft.Read(func(m *session.Machine) {
 		for _, s := range servers {
-			member, found := m.Member(s.ID)
-			if !found && m.Modern() {
-				continue // no older build is let in any more
-			}
-			if !found {
-				known = session.MinVersion
-				return
-			}
-			known = min(known, member.MaxVersion)
+			known = min(known, c.knownBy(m, s.ID))
 		}
 	})
 	return known
+}
+
+// knownBy is the highest version of commands that a server knows. One that the roster does not know of yet has not said
+// what it knows.
+func (c *Cluster) knownBy(m *session.Machine, id string) uint8 {
+	member, found := m.Member(id)
+	switch {
+	case found:
+		return member.MaxVersion
+	case m.Modern(): // no older build is let in any more
+		return c.cfg.version()
+	}
+	return session.MinVersion
 }
 
 // mindOffice looks after a leader's fitness for its office until ctx ends. One with a full disk, or that is to be left

@@ -18,11 +18,17 @@ func (c *Cluster) openTries() {
 	if c.cfg.version() < triesVersion {
 		peers = deaf{c.dial}
 	}
-	c.tries = tries.New(tries.Config{Log: c.raft, Peers: peers, Table: c.counters, Now: c.clock.Stamp})
+	c.tries = tries.New(tries.Config{Log: c.raft, Peers: peers, Table: c.counters, Now: c.clock.Stamp, Old: c.countsApart})
 }
 
 // triesVersion is the version of commands with which the requests of package tries came. An older leader does not know them.
 const triesVersion = 4
+
+// countsApart reports whether a node is of a version that does not know the requests of package tries.
+func (c *Cluster) countsApart(id string) (apart bool) {
+	c.raft.Read(func(m *session.Machine) { apart = c.knownBy(m, id) < triesVersion })
+	return apart
+}
 
 // deaf is a dialer that answers no request.
 type deaf struct{ dialer }

@@ -10,6 +10,7 @@ import (
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/clustertest"
+	"cloakroom/cluster/consensus"
 	"cloakroom/cluster/session"
 	"cloakroom/cluster/tries"
 )
@@ -157,6 +158,43 @@ func TestAttackerAcrossLeaderChanges(t *testing.T) {
 		}
 		if len(a.times) < free+changes {
 			t.Errorf("%d tries: that was no attack", len(a.times))
+		}
+	})
+}
+
+// A leader that is started again before the others miss it is not taken for one of an old version, while its port is open
+// and it knows no requests yet.
+func TestNoTriesOfALeaderThatStarts(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.startAll()
+		leader := h.leader()
+		other := h.nodes[h.others(leader)[0]]
+		try := func() error {
+			_, err := reserve(t, other, "native", "ann", netip.MustParseAddr("192.0.2.1"), 100*time.Millisecond)
+			return err
+		}
+		if err := try(); err != nil {
+			t.Fatal(err)
+		}
+		var asked bool
+		var tried error
+		h.crash(leader)
+		h.start(leader, func(cfg *cluster.Config) {
+			tune := cfg.Tune
+			cfg.Tune = func(c *consensus.Config) { // the port is open by then
+				tune(c)
+				asked = other.Stats().LeaderID == c.NodeID
+				tried = try()
+			}
+		})
+		if !asked {
+			t.Fatal("the leader was missed before it started")
+		}
+		wantErr(t, tried, cluster.ErrTimeout)
+		h.ready(h.names...)
+		if granted := other.Stats().Tries.Granted; granted != 0 {
+			t.Errorf("%d tries granted by one that does not lead", granted)
 		}
 	})
 }

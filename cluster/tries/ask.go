@@ -108,8 +108,8 @@ func (t *Tries) attempt(batch []*question) (decision, error) {
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, RequestTimeout)
 	defer cancel()
-	answer, err := t.call(ctx, KindReserve, encodeTries(tries))
-	if errors.Is(err, wire.ErrUnknownRequest) {
+	leader, answer, err := t.call(ctx, KindReserve, encodeTries(tries))
+	if errors.Is(err, wire.ErrUnknownRequest) && t.old(leader) { // or else it is just starting
 		return t.alone(tries)
 	}
 	if err != nil {

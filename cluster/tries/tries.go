@@ -31,6 +31,10 @@ type Config struct {
 	Peers Peers
 	Table *Table                      // which the gossip has too
 	Now   func() (session.Time, bool) // cluster time; false: not known yet, so nothing is granted
+
+	// Old reports whether a node is of a version that does not know these requests, as far as anybody has said. That it
+	// answers so is not enough: so does one that has just opened its port.
+	Old func(id string) bool
 }
 
 // Tries asks the leader, and as leader decides.
@@ -39,6 +43,7 @@ type Tries struct {
 	peers   Peers
 	table   *Table
 	now     func() (session.Time, bool)
+	old     func(id string) bool
 	queue   chan *question
 	pardons chan pardon
 	stats   struct{ asked, overloaded, unanswered, lost atomic.Uint64 }
@@ -51,7 +56,7 @@ type Tries struct {
 // New makes a Tries and registers its requests with the stream.
 func New(cfg Config) *Tries {
 	t := &Tries{
-		log: cfg.Log, peers: cfg.Peers, table: cfg.Table, now: cfg.Now,
+		log: cfg.Log, peers: cfg.Peers, table: cfg.Table, now: cfg.Now, old: cfg.Old,
 		queue: make(chan *question, MaxQueue), pardons: make(chan pardon, MaxForgiven),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -212,7 +217,7 @@ func (t *Tries) tell() {
 		}
 		batch := gather(first, t.pardons)
 		ctx, cancel := context.WithTimeout(t.ctx, RequestTimeout)
-		_, err := t.call(ctx, KindForgive, encodePardons(batch))
+		_, _, err := t.call(ctx, KindForgive, encodePardons(batch))
 		cancel()
 		if err != nil {
 			t.stats.lost.Add(uint64(len(batch)))
@@ -223,12 +228,14 @@ func (t *Tries) tell() {
 	}
 }
 
-func (t *Tries) call(ctx context.Context, kind wire.Kind, body []byte) ([]byte, error) {
-	leader := t.log.LeaderID()
+// call sends a request to the leader and returns who that is, and its answer.
+func (t *Tries) call(ctx context.Context, kind wire.Kind, body []byte) (leader string, answer []byte, err error) {
+	leader = t.log.LeaderID()
 	if leader == "" {
-		return nil, wire.ErrNoLeader
+		return "", nil, wire.ErrNoLeader
 	}
-	return t.peers.Call(ctx, leader, kind, body)
+	answer, err = t.peers.Call(ctx, leader, kind, body)
+	return leader, answer, err
 }
 
 // gather takes first and what else has arrived, up to MaxBatch.

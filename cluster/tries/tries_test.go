@@ -28,6 +28,7 @@ type world struct {
 	calls    map[wire.Kind]int
 	fault    func(kind wire.Kind) error // before the request arrives
 	lose     func(kind wire.Kind) error // its answer
+	old      bool                       // all nodes are of a version without these requests
 }
 
 // place is where a node is in the world.
@@ -45,7 +46,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	for _, id := range ids {
 		w.handlers[id] = make(map[wire.Kind]wire.Handler)
 		at := place{w, id}
-		node := New(Config{Log: at, Peers: at, Table: NewTable(), Now: func() (session.Time, bool) { return start.Add(time.Since(begin)), true }})
+		node := New(Config{Log: at, Peers: at, Table: NewTable(), Now: func() (session.Time, bool) { return start.Add(time.Since(begin)), true }, Old: w.isOld})
 		w.nodes[id] = node
 		node.Open()
 		t.Cleanup(node.Close)
@@ -66,6 +67,12 @@ func (w *world) set(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()
+}
+
+func (w *world) isOld(string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.old
 }
 
 func (p place) LeaderID() string {
@@ -293,7 +300,7 @@ func TestOverload(t *testing.T) {
 // While the leader is of a version without these counters each node counts for itself, and forgives for itself.
 func TestLeaderOfAnOldVersion(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.set(func() { w.fault = func(wire.Kind) error { return wire.ErrUnknownRequest } })
+		w.set(func() { w.old, w.fault = true, func(wire.Kind) error { return wire.ErrUnknownRequest } })
 		for range 30 {
 			k, err := w.reserve("n2", "ann", "192.0.2.1")
 			if err != nil {
@@ -310,6 +317,23 @@ func TestLeaderOfAnOldVersion(t *testing.T) {
 		wantErr(t, err, ErrFailures)
 		if _, err := w.reserve("n3", "ann", "192.0.2.1"); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// A leader that has just opened its port knows no request yet, and is not of an old version: it is asked again, or there is
+// none.
+func TestLeaderThatIsStarting(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.set(func() { w.fault = func(wire.Kind) error { return wire.ErrUnknownRequest } })
+		_, err := w.reserve("n2", "ann", "192.0.2.1")
+		wantErr(t, err, wire.ErrNoLeader)
+		time.AfterFunc(time.Second, func() { w.set(func() { w.fault = nil }) })
+		if _, err := w.reserve("n2", "ann", "192.0.2.1"); err != nil {
+			t.Fatal(err)
+		}
+		if own, leader := w.nodes["n2"].Stats().Granted, w.nodes["n1"].Stats().Granted; own != 0 || leader != 1 {
+			t.Errorf("the node has granted %d by itself, the leader %d", own, leader)
 		}
 	})
 }
