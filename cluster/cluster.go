@@ -125,6 +125,11 @@ func (c *Cluster) open() error {
 	if err := c.wireUp(); err != nil {
 		return err
 	}
+	// Before this node serves: it may be the last thing that it can write. Not before nothing else can fail: a start that
+	// comes to nothing takes nothing back of what the last stop has vouched for.
+	if err := c.data.setSince(0); err != nil {
+		return err
+	}
 	c.proposer.Open()
 	c.reader.Open()
 	c.keeper.Open()
@@ -235,7 +240,7 @@ func (c *Cluster) wireUp() error {
 		Log: c.raft, Peers: c.dial, Now: c.clock.Stamp, Admit: c.room.admit, Known: c.known, Office: c.reader,
 	})
 	c.keeper = idle.New(idle.Config{
-		Self: c.id(), Since: c.data.since, Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
+		Self: c.id(), Since: c.data.id.Since, Idle: c.cfg.Idle, Clock: c.clock, Machine: c.raft, Log: c.raft,
 		Peers: c.dial, Others: c.otherHolders, Do: c.Do, Leases: c.reader, Lease: c.cfg.lease(), Logger: c.logger,
 	})
 	c.openTries()

@@ -35,7 +35,8 @@ type identity struct {
 	Admitted  bool   `json:"admitted,omitempty"`  // the cluster has let the node in
 	Dismissed bool   `json:"dismissed,omitempty"` // an operator took the node out while it ran
 	Anew      bool   `json:"anew,omitempty"`      // what else the directory holds belongs to a former id, and is to go
-	// Since is how far back the uses are known that this node has seen: noted by a stop in order, gone while it runs.
+	// Since is how far back the uses are known that this node has seen: idle.Ever for a new id, or as a stop in order has
+	// noted it; gone while the node runs.
 	Since    session.Time `json:"since,omitempty"`
 	KeyCheck string       `json:"keyCheck"` // tells a wrong cluster key at the start, not by failing handshakes
 	// Origin is where the state comes from, until the first start has told of it.
@@ -63,9 +64,8 @@ const (
 
 // dataDir is a node's directory. Its zero path stands for an ephemeral node, which keeps nothing.
 type dataDir struct {
-	path  string
-	since session.Time // identity.Since as it was found; idle.Ever for a new id
-	id    identity     // what is in the file may be ahead of it: see setAnew
+	path string
+	id   identity // what is in the file may be ahead of it: see setAnew
 
 	mu   sync.Mutex // around the file
 	over bool       // the last word has been written: this id is no member any more
@@ -75,14 +75,14 @@ type dataDir struct {
 // written under the first from then on.
 func openDataDir(path string, keys *wire.KeyRing) (*dataDir, error) {
 	check := keyCheck(keys.First())
-	fresh := identity{Version: identityAtRest, NodeID: uuid.NewString(), KeyCheck: check}
+	fresh := identity{Version: identityAtRest, NodeID: uuid.NewString(), Since: idle.Ever, KeyCheck: check}
 	if path == "" {
-		return &dataDir{id: fresh, since: idle.Ever}, nil
+		return &dataDir{id: fresh}, nil
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	d := &dataDir{path: path, since: idle.Ever}
+	d := &dataDir{path: path}
 	if d.has(unfinishedDir) {
 		return nil, ErrUnfinished
 	}
@@ -110,12 +110,10 @@ func openDataDir(path string, keys *wire.KeyRing) (*dataDir, error) {
 		return nil, roster.ErrDismissed
 	case d.id.Anew:
 		return d, d.empty()
+	case former:
+		return d, d.save()
 	}
-	d.since, d.id.Since = d.id.Since, 0
-	if d.since == 0 && !former {
-		return d, nil
-	}
-	return d, d.save() // before this node serves: it may be the last thing that this start can write
+	return d, nil
 }
 
 // empty removes what a former id has left, and then the note of it. A crash in between leaves the note.
@@ -125,7 +123,7 @@ func (d *dataDir) empty() error {
 			return fmt.Errorf("remove what a former id has left: %w", err)
 		}
 	}
-	d.id.Anew = false
+	d.id.Anew, d.id.Since = false, idle.Ever
 	return d.save()
 }
 
@@ -164,6 +162,9 @@ func (d *dataDir) setRunning(running bool) error {
 
 // setSince notes how far back the uses of this node are known; it is on disk when this returns.
 func (d *dataDir) setSince(since session.Time) error {
+	if d.id.Since == since {
+		return nil
+	}
 	return d.note(false, func() { d.id.Since = since })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -211,6 +212,68 @@ func TestOrderlyStopIsVouchedForOnce(t *testing.T) {
 			t.Fatalf("an active user is logged out: %v", err)
 		}
 	})
+}
+
+// A start that comes to nothing, at whatever point, has served nothing: the next one goes on from what the last stop has
+// vouched for, or from nothing at all if the node is new.
+func TestFailedStartTakesNothingBack(t *testing.T) {
+	for name, victim := range map[string]func(h *harness) string{
+		"stopped in order": func(h *harness) string {
+			name := h.others(h.leader())[0]
+			h.drain(name)
+			return name
+		},
+		"new": func(h *harness) string {
+			h.names = append(h.names, "n4")
+			h.host["n4"] = "n4"
+			return "n4"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, n *clustertest.Network) {
+				n.SetDelay(0)
+				const timeout = 2 * time.Minute
+				h := newHarness(t, n, 3, "n1", "n2", "n3")
+				h.lease = quiet
+				h.idle = timeout
+				h.startAll()
+				h.user(h.nodes["n1"])
+				over := h.make(h.nodes[h.leader()], 1, timeout)
+				name := victim(h)
+				port, err := n.Host(name).Listen(name + ":7000")
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.failsToStart(name)
+				if err := port.Close(); err != nil {
+					t.Fatal(err)
+				}
+				h.failsToStart(name, func(c *cluster.Config) {
+					c.Tune = func(c *consensus.Config) { c.Dir = filepath.Join(h.dir, name, "node.json") }
+				})
+				h.start(name, joinOnly)
+				h.ready(h.names...)
+				at(h.nodes[name], over)
+				_, err = lookup(t, h.nodes[name], key(1), cluster.Quorum)
+				wantErr(t, err, session.ErrSessionIdle)
+			})
+		})
+	}
+}
+
+// failsToStart starts a node where that must fail.
+func (h *harness) failsToStart(name string, options ...option) {
+	h.t.Helper()
+	cfg := h.config(name, append(options, joinOnly)...)
+	cfg.GossipTransport = h.net.Host(h.host[name]).Memberlist(h.host[name] + ":7001")
+	c, err := cluster.Open(cfg)
+	if err == nil {
+		h.nodes[name] = c
+		h.t.Fatalf("%s has started", name)
+	}
+	if err := cfg.GossipTransport.Shutdown(); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // ahead is a machine whose wall clock is wrong.
