@@ -385,6 +385,54 @@ func TestFullDiskCostsTheLeadership(t *testing.T) {
 	})
 }
 
+// A leader that has refused for want of room, and comes back into office when there is room again, refuses nothing.
+func TestRefusalsEndWithTheOffice(t *testing.T) {
+	for name, c := range map[string]struct {
+		option option
+		want   error
+	}{
+		"disks":  {full, guard.ErrDiskLow},
+		"memory": {func(c *cluster.Config) { c.MemoryLimit = 1 }, guard.ErrLimitMemory},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, n *clustertest.Network) {
+				h := newHarness(t, n, 3, "n1", "n2", "n3")
+				h.startAll()
+				h.user(h.nodes["n1"])
+				lead := func() {
+					h.handOver(h.leader(), "n1")
+					h.until("n1 leads", func() bool { return h.nodes["n1"].Stats().IsLeader })
+				}
+				lead()
+				others := []string{"n2", "n3"}
+				for _, name := range others {
+					h.drain(name)
+					h.start(name, c.option)
+					h.ready(name)
+				}
+				h.until("refused", func() bool {
+					_, err := do(t, h.nodes["n1"], h.login(h.nodes["n1"], key(1)))
+					return errors.Is(err, c.want)
+				})
+				n.Partition([]string{"n1"}, others)
+				h.until("n1 does not lead", func() bool { return !h.nodes["n1"].Stats().IsLeader })
+				for _, name := range others {
+					h.close(name)
+				}
+				for _, name := range others {
+					h.start(name)
+				}
+				h.ready(others...)
+				n.Heal()
+				h.ready(h.names...)
+				login := h.login(h.nodes["n1"], key(2))
+				lead()
+				h.do(h.nodes["n1"], login)
+			})
+		})
+	}
+}
+
 func full(c *cluster.Config) { c.DiskReserve = 1 << 60 }
 
 // Where most disks are full, or the leader's memory, nothing new is stored; sessions can be used and ended all the same.

@@ -60,6 +60,7 @@ func (c *Cluster) lead() {
 	}
 	cancel()
 	work.Wait()
+	c.room.forget()
 }
 
 // otherServers returns the ids of the others in the configuration.

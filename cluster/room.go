@@ -55,6 +55,12 @@ func (r *room) admit(cmd session.Command) error {
 	return guard.Admit(cmd, r.diskLow.Load(), r.memoryFull.Load())
 }
 
+// forget ends what the leader refuses by. A later office begins with what its members say, not with what they have said.
+func (r *room) forget() {
+	r.diskLow.Store(false)
+	r.memoryFull.Store(false)
+}
+
 // known is the highest version of commands that every member knows.
 func (c *Cluster) known() uint8 {
 	servers, err := c.raft.Servers()
