@@ -25,7 +25,8 @@ const (
 	// MinLease leaves room for the margin by which leases end early, and for a report that is late.
 	MinLease = 250 * time.Millisecond
 	// MaxLease bounds how long writes wait for a node that has died while it held a lease, and a new leader until it takes
-	// any. It is less than what a batch of writes waits for its outcome (propose.BatchTimeout).
+	// any. It is less than what the outcome of a write waits for such a node (propose.StableTimeout), and less than callers
+	// wait.
 	MaxLease = 8 * time.Second
 )
 

@@ -81,6 +81,30 @@ func TestClockStepOfALoneVoter(t *testing.T) {
 	})
 }
 
+// A write that a lost node holds up is answered when the lease of that node has run out, however long leases are.
+func TestWritesOutlastTheLongestLease(t *testing.T) {
+	run(t, func(t *testing.T, n *clustertest.Network) {
+		h := newHarness(t, n, 3, "n1", "n2", "n3")
+		h.lease = cluster.MaxLease
+		h.startAll()
+		h.user(h.nodes["n1"])
+		h.create(h.nodes["n1"], key(1))
+		time.Sleep(2 * cluster.MaxLease)
+		h.crash(h.others(h.leader())[0])
+		begun := time.Now()
+		var group sync.WaitGroup
+		for name, c := range h.nodes {
+			group.Go(func() {
+				_, err := do(t, c, &session.Put{Key: key(1), Attrs: []session.Attr{{Key: "by", Value: name}}})
+				if took := time.Since(begun); err != nil || took < cluster.MaxLease/2 || took > cluster.MaxLease+time.Second {
+					t.Errorf("%s: after %v: %v", name, took, err)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
 // In an orderly hand-over writes wait for an election, not until leases run out; and lookups are answered all the while.
 func TestHandOverIsQuick(t *testing.T) {
 	run(t, func(t *testing.T, n *clustertest.Network) {

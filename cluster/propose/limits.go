@@ -44,10 +44,11 @@ const (
 	RetryPause = 20 * time.Millisecond
 	// BatchTimeout bounds the wait for a leader's answer to a batch. Callers give up earlier, by their contexts.
 	BatchTimeout = 10 * time.Second
-	// StableTimeout bounds the leader's wait until a result may be told, since the entry was applied: a member that has
-	// died holds it up until its lease has run out, for 1 s at most. Longer than that with room, shorter than
-	// BatchTimeout, and callers give up earlier.
-	StableTimeout = 5 * time.Second
+	// StableTimeout bounds the leader's wait until a result may be told, since the entry was applied. A member that has died
+	// holds it up until its lease has run out, for 8 s at the longest lease that may be set (cluster.MaxLease); for a
+	// quarter longer if it had stopped to apply before, which callers hardly wait for. Longer than that lease with room,
+	// shorter than BatchTimeout.
+	StableTimeout = 9 * time.Second
 	// ApplyWait bounds the wait for this node to have applied what the leader has: read-your-writes at level local.
 	ApplyWait = 250 * time.Millisecond
 )
