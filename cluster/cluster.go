@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -79,9 +78,7 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	if cfg.DataDir != "" {
-		if err := storage.Tighten(cfg.DataDir, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("data directory: %w", err)
-		}
+		storage.Tighten(cfg.DataDir, ownNames, cfg.Logger)
 	}
 	data, err := openDataDir(cfg.DataDir, cfg.Keys)
 	if err != nil {

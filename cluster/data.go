@@ -62,6 +62,12 @@ const (
 	bootstrapFile = "bootstrap.json"
 )
 
+// ownNames are patterns of all names that a node has in its data directory: with those that roster.WriteFile leaves when the
+// process is killed, and those of the program around the cluster.
+var ownNames = []string{
+	identityFile + "*", raftDir, bootstrapFile + "*", unfinishedDir, copyPrefix + "*", "lock", "control.sock", "audit.log*",
+}
+
 // dataDir is a node's directory. Its zero path stands for an ephemeral node, which keeps nothing.
 type dataDir struct {
 	path string

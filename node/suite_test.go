@@ -32,7 +32,8 @@ type suite struct {
 	t       testing.TB
 	dir     string
 	binary  string
-	careful bool // false: nodes are started with a umask that takes nothing away
+	careful bool   // false: nodes are started with a umask that takes nothing away
+	user    uint32 // nodes run as, and with a group of that number; 0: as this process
 	tls     bool
 	roots   *x509.CertPool
 	options []string
@@ -198,6 +199,9 @@ func (s *suite) start(n *suiteNode, options ...string) {
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(slices.Concat(os.Environ(), s.environ), "CLOAKROOM_ADMIN_PASSWORD="+suitePassword)
+	if s.user != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.user, Gid: s.user}}
+	}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

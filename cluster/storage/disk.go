@@ -56,9 +56,7 @@ func Open(dir string, keys *keyring.Ring, logger *slog.Logger, library hclog.Log
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, Failed("make data directory", err)
 	}
-	if err := Tighten(dir, logger); err != nil {
-		return nil, err
-	}
+	Tighten(dir, []string{"*"}, logger)
 	path := filepath.Join(dir, logFile)
 	store, err := openBolt(path, false)
 	if err != nil {

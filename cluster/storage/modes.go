@@ -2,46 +2,98 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// Tighten takes permissions away from directories and files that go beyond the owner's, from dir downwards, and says so in
-// the log. What is neither, and where links lead, is left alone. Open does it for its directory; it is here for the one
-// around that.
-func Tighten(dir string, logger *slog.Logger) error {
-	count, first, was := 0, "", fs.FileMode(0)
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		mode := fs.FileMode(fileMode)
-		switch {
-		case entry.IsDir():
-			mode = dirMode
-		case !entry.Type().IsRegular():
-			return nil
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if info.Mode().Perm()&^mode == 0 {
-			return nil
-		}
-		if count++; count == 1 {
-			first, was = path, info.Mode().Perm()
-		}
-		return os.Chmod(path, info.Mode().Perm()&mode)
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // another process may be about to open it, and clears up
-		return fmt.Errorf("take permissions away that others have: %w", err)
+// errNotAlone is why a directory keeps its permissions.
+var errNotAlone = errors.New("there are other things in it")
+
+// Tighten takes permissions away that go beyond the owner's, and says so in the log: from what is in dir under one of names,
+// patterns of filepath.Match, downwards, and from dir itself if nothing else is in it. A path may be a wrong one, so what is
+// not named is left alone, and so are links, what they lead to, and what is neither a directory nor a file. What belongs
+// to somebody else, as a volume's directory does to root, stays as it is, with a warning. Open does it for its directory; it
+// is here for the one around that.
+func Tighten(dir string, names []string, logger *slog.Logger) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // it can't be used either, which others find out
 	}
-	if count > 0 {
-		logger.Warn("others could read the data directory, they can't any more", "path", first, "was", was.String(), "count", count)
+	t, alone := &tightening{}, true
+	for _, entry := range entries {
+		if named(names, entry.Name()) {
+			_ = filepath.WalkDir(filepath.Join(dir, entry.Name()), t.visit) // visit has no errors
+		} else {
+			alone = false
+		}
+	}
+	if info, err := os.Stat(dir); err == nil {
+		t.take(dir, info, alone)
+	}
+	if t.taken.count > 0 {
+		logger.Warn("others could read the data directory, they can't any more",
+			"path", t.taken.path, "was", t.taken.mode.String(), "count", t.taken.count)
+	}
+	if t.left.count > 0 {
+		logger.Warn("others can get at the data directory: take their permissions away, or let the node have a directory of its own",
+			"path", t.left.path, "mode", t.left.mode.String(), "count", t.left.count, "error", t.left.err)
+	}
+}
+
+func named(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(pattern string) bool {
+		ok, err := filepath.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+// tightening is what has come of it.
+type tightening struct{ taken, left widened }
+
+// widened is what had more permissions than it should.
+type widened struct {
+	count int
+	path  string // of the first
+	mode  fs.FileMode
+	err   error // why it still has them
+}
+
+func (w *widened) note(path string, mode fs.FileMode, err error) {
+	if w.count++; w.count == 1 {
+		w.path, w.mode, w.err = path, mode, err
+	}
+}
+
+// visit passes over what can't be looked at: if the node needs it, it finds that out when it opens it.
+func (t *tightening) visit(path string, entry fs.DirEntry, err error) error {
+	if err != nil || !entry.IsDir() && !entry.Type().IsRegular() {
+		return nil
+	}
+	if info, err := entry.Info(); err == nil {
+		t.take(path, info, true)
 	}
 	return nil
+}
+
+func (t *tightening) take(path string, info fs.FileInfo, ours bool) {
+	mode, was := fs.FileMode(fileMode), info.Mode().Perm()
+	if info.IsDir() {
+		mode = dirMode
+	}
+	if was&^mode == 0 {
+		return
+	}
+	err := errNotAlone
+	if ours {
+		err = os.Chmod(path, was&mode)
+	}
+	switch {
+	case err == nil:
+		t.taken.note(path, was, nil)
+	case !errors.Is(err, fs.ErrNotExist): // another process may be about to open it, and clears up
+		t.left.note(path, was, err)
+	}
 }
