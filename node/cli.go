@@ -12,9 +12,9 @@ import (
 
 // What the program's exit tells its caller.
 const (
-	exitStopped = 0 // done, or stopped cleanly
-	exitFailed  = 1 // failed while running
-	exitWrong   = 2 // wrong use: nothing was begun
+	exitStopped = 0  // done, or stopped cleanly
+	exitFailed  = 1  // failed while running, or while something was in the way that may go
+	exitWrong   = 64 // wrong use: nothing was begun. EX_USAGE of sysexits.h, for 2 is what Go ends a panic with
 )
 
 // usageError is wrong use: what was asked for can't be done as it was asked.

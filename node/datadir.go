@@ -57,7 +57,7 @@ func listenControl(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenTCP listens for one of the flags. Its errors are *FlagError: a port in use is wrong use, not a failure.
+// listenTCP listens for one of the flags.
 func listenTCP(flag, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -66,14 +66,16 @@ func listenTCP(flag, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
+// listenError names the flag. It is wrong use only where no time will help: a port that is in use becomes free, and a machine
+// may get an address, or the names of its network, later than this program is started.
 func listenError(flag, addr string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return flagErrorf(flag, "the port of %s is in use", addr)
+		return fmt.Errorf("--%s: the port of %s is in use", flag, addr)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return flagErrorf(flag, "%s is not an address of this machine", addr)
+		return fmt.Errorf("--%s: %s is not an address of this machine", flag, addr)
 	case errors.Is(err, os.ErrPermission):
 		return flagErrorf(flag, "this user may not listen on %s", addr)
 	}
-	return flagErrorf(flag, "listen on %s: %v", addr, err)
+	return fmt.Errorf("--%s: listen on %s: %w", flag, addr, err)
 }

@@ -163,7 +163,7 @@ func (r rotation) missed(before, after string) {
 	r.write(late, "cluster", after)
 	r.start(late)
 	<-late.ended
-	if code, line := late.process.ProcessState.ExitCode(), r.lastLine(late); code != 2 || !strings.Contains(line, "add the former key to the file as the last line") {
+	if code, line := late.process.ProcessState.ExitCode(), r.lastLine(late); code != exitWrong || !strings.Contains(line, "add the former key to the file as the last line") {
 		r.t.Errorf("the node that was down, with the new key alone: %d %s", code, line)
 	}
 	r.write(late, "cluster", after, before)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"cloakroom/cluster"
@@ -145,7 +145,7 @@ func (n *Node) clusterError(err error) error {
 		return flagErrorf("data-key-file", "%v", err)
 	case errors.Is(err, cluster.ErrForeignData), errors.Is(err, cluster.ErrUnfinished), errors.Is(err, session.ErrOtherCluster), errors.Is(err, roster.ErrDismissed):
 		return flagErrorf("data-dir", "%s: %v", n.cfg.DataDir, err)
-	case ok && listening.Op == "listen", errors.Is(err, syscall.EADDRINUSE):
+	case ok && listening.Op == "listen" && errors.Is(err, os.ErrPermission): // else see listenError
 		return &usageError{err}
 	}
 	return err

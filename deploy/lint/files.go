@@ -56,6 +56,10 @@ func (l *linter) systemd(ctx context.Context) error {
 	if err != nil || time.Duration(stop)*time.Second < longestStop {
 		l.complain(file, "TimeoutStopSec is less than the %v that a stop may take", longestStop)
 	}
+	// Otherwise a node that is broken would stay down: with 1 the program fails, and with 2 Go ends it.
+	if wrong := l.wrongUse(ctx); wrong == "1" || wrong == "2" || !slices.Equal(settings["RestartPreventExitStatus"], []string{wrong}) {
+		l.complain(file, "RestartPreventExitStatus is %q, and the program ends with %s for wrong use alone", settings["RestartPreventExitStatus"], wrong)
+	}
 	return nil
 }
 

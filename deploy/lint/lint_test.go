@@ -117,6 +117,8 @@ func TestLint(t *testing.T) {
 		{compose, "cap_drop: [ALL]", "cap_drop: []", "more than it needs"},
 		{unit, "--data-dir ${STATE_DIRECTORY}", "--datadir ${STATE_DIRECTORY}", "unknown flag --datadir"},
 		{unit, "LoadCredential=cluster.key", "LoadCredential=clusterkey", "cluster.key is not loaded"},
+		{unit, "RestartPreventExitStatus=64", "RestartPreventExitStatus=2", "64 for wrong use alone"},
+		{unit, "RestartPreventExitStatus=64", "RestartPreventExitStatus=64 2", "64 for wrong use alone"},
 		{unit, "TimeoutStopSec=30", "TimeoutStopSec=20", "TimeoutStopSec"},
 		{env, "CLOAKROOM_JOIN=", "CLOAKROOM_JION=", "no variable CLOAKROOM_JION"},
 		{image, "USER 65532:65532", "USER cloakroom", "its user"},

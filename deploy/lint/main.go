@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -71,7 +72,7 @@ func (l *linter) read(file string) (string, error) {
 	return string(text), err
 }
 
-// settings has the program read settings as serve would. Wrong ones end it with 2; what else it finds, such as that there
+// settings has the program read settings as serve would. Wrong ones end it otherwise; what else it finds, such as that there
 // are no keys here, does not matter.
 func (l *linter) settings(ctx context.Context, file string, args []string, environment map[string]string) {
 	if len(args) == 0 || args[0] != "serve" {
@@ -95,6 +96,15 @@ func (l *linter) settings(ctx context.Context, file string, args []string, envir
 	if err != nil {
 		l.complain(file, "the program refuses its settings: %s", strings.TrimSpace(stderr.String()))
 	}
+}
+
+// wrongUse returns what the program ends with when it is asked for what it can't do.
+func (l *linter) wrongUse(ctx context.Context) string {
+	exit, ok := errors.AsType[*exec.ExitError](exec.CommandContext(ctx, l.program, "no-such-command").Run())
+	if !ok {
+		return "no code"
+	}
+	return strconv.Itoa(exit.ExitCode())
 }
 
 func (l *linter) variable(name string) bool {
