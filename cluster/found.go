@@ -59,7 +59,8 @@ type Founded struct {
 	Former   string       `json:"former"`  // id of the cluster that was
 	Cluster  string       `json:"cluster"` // and of the one that will be
 	Node     string       `json:"node"`    // id of its first member
-	Index    uint64       `json:"index"`   // of the last entry that is in the state
+	Term     uint64       `json:"term"`    // of the last entry that is in the state
+	Index    uint64       `json:"index"`   // of that, too
 	Clock    session.Time `json:"-"`       // its cluster time
 	Sessions int          `json:"sessions"`
 	Kept     bool         `json:"kept"` // the sessions go on
@@ -138,8 +139,8 @@ func (f *Founding) found(state *consensus.State) (*Founded, error) {
 	}
 	stats := m.Stats()
 	founded := &Founded{
-		Former: m.ClusterID(), Cluster: uuid.NewString(), Node: uuid.NewString(), Index: state.Index, Clock: m.Clock(),
-		Sessions: stats.Sessions, Users: stats.Users, Kept: f.KeepSessions,
+		Former: m.ClusterID(), Cluster: uuid.NewString(), Node: uuid.NewString(), Term: state.Term, Index: state.Index,
+		Clock: m.Clock(), Sessions: stats.Sessions, Users: stats.Users, Kept: f.KeepSessions,
 	}
 	if err := m.Refound(founded.Cluster); err != nil {
 		return nil, fmt.Errorf("found cluster %s: %w", founded.Cluster, err)

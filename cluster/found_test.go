@@ -291,6 +291,27 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// TestSurveyTellsTerms: of two logs that went apart the shorter one may be the one that a majority followed.
+func TestSurveyTellsTerms(t *testing.T) {
+	t.Parallel()
+	dir := formerNode(t, aBackup(t))
+	state := stateOf(t, dir, nil)
+	for _, last := range []struct{ term, index uint64 }{{state.Term, state.Index + 7}, {state.Term + 1, state.Index + 1}} {
+		state.Term, state.Index = last.term, last.index
+		log := filepath.Join(dir, "raft")
+		remove(t, log)
+		if err := consensus.WriteState(log, nil, state, []consensus.Server{{ID: "n1", Addr: "n1", Voter: true}}, logger()); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := founding(t, dir, true).Survey(); err != nil || found.Term != last.term || found.Index != last.index {
+			t.Errorf("%+v, %v; want %+v", found, err, last)
+		}
+	}
+	if founded, err := founding(t, dir, true).Recover(); err != nil || founded.Term != state.Term {
+		t.Errorf("%+v, %v", founded, err)
+	}
+}
+
 // A recovery that was cut short anywhere leaves a directory that no node starts on, and that the next recovery makes the
 // same of as if nothing had happened.
 func TestRecoverAfterCrash(t *testing.T) {

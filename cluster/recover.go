@@ -23,8 +23,10 @@ const (
 	copyPrefix = "before-recovery-"
 )
 
-// Survey says what Recover would find, and changes nothing: Cluster and Node are empty. By the index one sees which of
-// several nodes that are left has the most.
+// Survey says what Recover would find, and changes nothing: Cluster and Node are empty. By the term, and where that is the
+// same by the index, one sees which of several nodes that are left has the most of what was acknowledged (Raft, section 5.4.1): a
+// leader that was cut off may have a longer log, whose end is nobody else's, and in whose place others have put entries of a
+// later term.
 func (f *Founding) Survey() (*Founded, error) {
 	d := &dataDir{path: f.DataDir}
 	dir := d.file(raftDir)
@@ -37,8 +39,8 @@ func (f *Founding) Survey() (*Founded, error) {
 	}
 	stats := state.Machine.Stats()
 	return &Founded{
-		Former: state.Machine.ClusterID(), Index: state.Index, Clock: state.Machine.Clock(), Sessions: stats.Sessions, Users: stats.Users,
-		Removed: removed,
+		Former: state.Machine.ClusterID(), Term: state.Term, Index: state.Index, Clock: state.Machine.Clock(),
+		Sessions: stats.Sessions, Users: stats.Users, Removed: removed,
 	}, nil
 }
 

@@ -70,8 +70,9 @@ type recoverCmd struct {
 // Help implements kong.HelpProvider.
 func (*recoverCmd) Help() string {
 	return "For a cluster that has lost a majority of its voters, and their disks, for good. Of the nodes that are left take the one with the " +
-		"highest index, which the command shows without --yes; empty the data directories of all others, the lost ones too should they come back, and " +
-		"start them with --join once this one runs. What the node has becomes the first state of a new cluster: what only the lost nodes had " +
+		"highest term, and of several with that the one with the highest index; the command shows both without --yes. A higher index at a lower term " +
+		"is what a leader wrote that was cut off, and nobody was promised. Empty the data directories of all others, the lost ones too should they " +
+		"come back, and start them with --join once this one runs. What the node has becomes the first state of a new cluster: what only the lost nodes had " +
 		"acknowledged is lost, logouts too, so all sessions are ended, unless you say --keep-sessions. What was there before is kept in the data directory."
 }
 
@@ -150,8 +151,8 @@ func (a *app) reportSurvey(flags *foundingFlags, found *cluster.Founded) error {
 	if flags.JSON {
 		return printJSON(a.stdout, found)
 	}
-	_, err := fmt.Fprintf(a.stdout, "This node has cluster %s up to index %d, %s: %d users, %d sessions.\n%s",
-		found.Former, found.Index, moment(found.Clock), found.Users, found.Sessions, removedNote(found))
+	_, err := fmt.Fprintf(a.stdout, "This node has cluster %s up to term %d, index %d, %s: %d users, %d sessions.\n%s",
+		found.Former, found.Term, found.Index, moment(found.Clock), found.Users, found.Sessions, removedNote(found))
 	return err
 }
 
@@ -163,7 +164,7 @@ func (a *app) reportFounded(flags *foundingFlags, founded *cluster.Founded, done
 	if founded.Kept {
 		sessions = fmt.Sprintf("%d sessions go on, those among them that were ended after that, too", founded.Sessions)
 	}
-	text := fmt.Sprintf("%s, cluster %s up to index %d, %s, as cluster %s: %d users; %s.\n%s", done, founded.Former, founded.Index,
+	text := fmt.Sprintf("%s, cluster %s up to term %d, index %d, %s, as cluster %s: %d users; %s.\n%s", done, founded.Former, founded.Term, founded.Index,
 		moment(founded.Clock), founded.Cluster, founded.Users, sessions, removedNote(founded))
 	if founded.Copy != "" {
 		text += fmt.Sprintf("What there was before is in %s: remove it when all is well.\n", founded.Copy)
