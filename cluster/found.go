@@ -18,6 +18,7 @@ import (
 	"cloakroom/cluster/keyring"
 	"cloakroom/cluster/roster"
 	"cloakroom/cluster/session"
+	"cloakroom/cluster/storage"
 	"cloakroom/cluster/wire"
 )
 
@@ -34,7 +35,8 @@ var (
 var ErrUnfinished = errors.New("a restore or a recovery of this data directory was cut short: recover it again, or empty it and restore the backup again")
 
 // Founding makes of a former cluster's state the data directory that a new cluster begins with. The directory must be the
-// caller's alone: no node may run on it.
+// caller's alone: no node may run on it. What root writes there is given to the directory's owner: a user that exists only
+// while the node runs can't do it.
 //
 // The new cluster has an id of its own and one member, this node, under a new id: so no member of the former one is let in,
 // none is listened to, and none can vote. The others join with empty data directories. It has command numbers of its own,
@@ -190,8 +192,11 @@ func (d *dataDir) become(founded *Founded, key wire.ClusterKey, origin *Origin) 
 	return d.removeAll(bootstrapFile)
 }
 
-// finish lets nodes start on the directory.
+// finish lets nodes start on the directory, as the user that it belongs to.
 func (d *dataDir) finish() error {
+	if err := storage.Inherit(d.path, ownNames); err != nil {
+		return fmt.Errorf("give the data directory to its owner: %w", err)
+	}
 	if err := d.removeAll(unfinishedDir); err != nil {
 		return err
 	}

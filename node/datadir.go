@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// lockFile is in the data directory, and stays there.
+const lockFile = "lock"
+
 // dirLock keeps a second node out of a data directory. The system lets go of it when the process ends, however it
 // ends, so a lock that is left over never needs to be removed by hand.
 type dirLock struct{ file *os.File }
@@ -19,7 +22,7 @@ func lockDir(dir string) (*dirLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, flagErrorf("data-dir", "%v", err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, flagErrorf("data-dir", "%v", err)
 	}

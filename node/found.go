@@ -129,6 +129,9 @@ func (a *app) founding(flags *foundingFlags, by string, found func(*cluster.Foun
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := storage.Inherit(flags.DataDir, []string{lockFile}); err != nil { // whatever comes of it, the node locks it next
+		return fmt.Errorf("give the lock to the owner of the data directory: %w", err)
+	}
 	derived := secrets.cluster.Deriver(wire.PurposeSeal)
 	return found(&cluster.Founding{
 		DataDir: flags.DataDir, Keys: secrets.cluster, DataKeys: secrets.data, KeepSessions: flags.KeepSessions, By: by,

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 )
 
 // errNotAlone is why a directory keeps its permissions.
@@ -96,4 +98,47 @@ func (t *tightening) take(path string, info fs.FileInfo, ours bool) {
 	case !errors.Is(err, fs.ErrNotExist): // another process may be about to open it, and clears up
 		t.left.note(path, was, err)
 	}
+}
+
+// Inherit gives what is in dir under one of names, and what is below that, to whom dir belongs, if root calls it: what root
+// writes for a node that does not run must be the node's. Nothing outside of dir is changed, whatever its owner has put
+// there, and links change themselves.
+func Inherit(dir string, names []string) (err error) {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	top, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	uid, gid := owner(top)
+	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if first, _, _ := strings.Cut(path, "/"); !named(names, first) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if u, g := owner(info); u == uid && g == gid {
+			return nil
+		}
+		return root.Lchown(path, uid, gid)
+	})
+}
+
+func owner(info fs.FileInfo) (uid, gid int) {
+	stat := info.Sys().(*syscall.Stat_t)
+	return int(stat.Uid), int(stat.Gid)
 }

@@ -62,3 +62,36 @@ func TestTighten(t *testing.T) {
 		})
 	}
 }
+
+// TestInherit: what root has made under the names is the directory's owner's then, and nothing else.
+func TestInherit(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to give files away takes the rights of root")
+	}
+	const somebody = 65532
+	dir, far := t.TempDir(), t.TempDir()
+	at := func(path string) string { return filepath.Join(dir, path) }
+	err := errors.Join(
+		os.Chown(dir, somebody, somebody+1), os.MkdirAll(at("raft/deep"), 0o700), os.Mkdir(at("src"), 0o700),
+		os.WriteFile(at("raft/deep/file"), nil, 0o600), os.WriteFile(at("src/raft"), nil, 0o600), os.WriteFile(at("file"), nil, 0o600),
+		os.WriteFile(filepath.Join(far, "file"), nil, 0o600), os.Symlink(filepath.Join(far, "file"), at("raft/link")), os.Symlink(far, at("raft/far")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Inherit(dir, []string{"raft"}); err != nil {
+		t.Fatal(err)
+	}
+	for path, given := range map[string]bool{
+		".": true, "raft": true, "raft/deep": true, "raft/deep/file": true, "raft/link": true, "raft/far": true, "src": false, "src/raft": false, "file": false,
+		"../" + filepath.Base(far): false, "../" + filepath.Base(far) + "/file": false,
+	} {
+		info, err := os.Lstat(at(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid, gid := owner(info); given != (uid == somebody && gid == somebody+1) || !given && (uid != 0 || gid != 0) {
+			t.Errorf("%s belongs to %d:%d", path, uid, gid)
+		}
+	}
+}
