@@ -292,7 +292,7 @@ func (d *doctor) modes() {
 		case err != nil:
 			d.say(item, source, err.Error(), wrong, "make the file readable to the node's user")
 			return
-		case info.Mode().Perm()&0o077 != 0:
+		case exposed(info):
 			open = append(open, fmt.Sprintf("%s has mode %04o", path, info.Mode().Perm()))
 		}
 	}
@@ -300,7 +300,7 @@ func (d *doctor) modes() {
 		d.say(item, source, strings.Join(open, ", "), wrong, "take every right from group and others: chmod go= FILE")
 		return
 	}
-	d.say(item, source, "no rights for group and others", holds, "")
+	d.say(item, source, "no rights for anybody else", holds, "")
 }
 
 func (d *doctor) times() {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 
 	"cloakroom/httpapi/realm"
 )
@@ -76,11 +78,11 @@ func (r *lineReader) line() (string, error) {
 
 // secretFile reads a file that holds one secret, and says so if others can read it. Its errors are wrong use.
 func (a *app) secretFile(path string, limit int64) (string, error) {
-	data, mode, err := readSmall(path, limit)
+	data, info, err := readSmall(path, limit)
 	if err != nil {
 		return "", &usageError{err}
 	}
-	if mode.Perm()&0o077 != 0 {
+	if exposed(info) {
 		if _, err := fmt.Fprintf(a.stderr, "cloakroom: warning: others on this machine can read %s: chmod 600 it\n", path); err != nil {
 			return "", fmt.Errorf("warn: %w", err)
 		}
@@ -88,25 +90,40 @@ func (a *app) secretFile(path string, limit int64) (string, error) {
 	return string(data), nil
 }
 
+// exposed reports whether more users than need be may get at a file. Where it is another user's, this process reads it by
+// its group: so a pod gets its secrets.
+func exposed(info fs.FileInfo) bool {
+	beyond := info.Mode().Perm() & 0o077
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() && inGroup(int(stat.Gid)) {
+		beyond &^= 0o040
+	}
+	return beyond != 0
+}
+
+// inGroup reports whether a group is one of this process.
+func inGroup(gid int) bool {
+	groups, err := os.Getgroups()
+	return gid == os.Getegid() || err == nil && slices.Contains(groups, gid)
+}
+
 // readSmall reads a file, or a pipe, of at most limit bytes.
-func readSmall(path string, limit int64) (data []byte, mode fs.FileMode, err error) {
+func readSmall(path string, limit int64) (data []byte, info fs.FileInfo, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
 	}
 	data, err = io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, 0, fmt.Errorf("%s: at most %d bytes are expected", path, limit)
+		return nil, nil, fmt.Errorf("%s: at most %d bytes are expected", path, limit)
 	}
-	return data, info.Mode(), nil
+	return data, info, nil
 }
 
 // passwordFile reads a password from the first line of a file.

@@ -95,14 +95,61 @@ func TestVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := filepath.Join(s.dir, "key") // and the secret that comes with it is root's, and the group's to read
+	if err := errors.Join(os.Chown(key, 0, otherUser), os.Chmod(key, 0o440)); err != nil {
+		t.Fatal(err)
+	}
 	s.startAll()
-	if !slices.ContainsFunc(s.lines(n), func(line string) bool { return strings.Contains(line, "others can get at the data directory") }) {
-		t.Error("nothing was said of the directory")
+	for text, want := range map[string]bool{"others can get at the data directory": true, "can read " + key: false} {
+		if got := slices.ContainsFunc(s.lines(n), func(line string) bool { return strings.Contains(line, text) }); got != want {
+			t.Errorf("%q is said: %v", text, got)
+		}
 	}
 	for _, name := range []string{"node.json", "raft", "audit.log", "lock"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm()&0o077 != 0 || info.Sys().(*syscall.Stat_t).Uid != otherUser {
 			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+// fileOf is what the system says of a file.
+type fileOf struct {
+	fs.FileInfo
+	mode     fs.FileMode
+	uid, gid int
+}
+
+func (f fileOf) Mode() fs.FileMode { return f.mode }
+func (f fileOf) Sys() any          { return &syscall.Stat_t{Uid: uint32(f.uid), Gid: uint32(f.gid)} }
+
+// TestExposed: a secret that a pod gets is root's, and its group's to read, which is the pod's own.
+func TestExposed(t *testing.T) {
+	uid, gid := os.Geteuid(), os.Getegid()
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range append(groups, gid) {
+		if exposed(fileOf{mode: 0o440, uid: uid + 1, gid: group}) {
+			t.Errorf("another user's file that group %d may read, which is one of %d and %d", group, gid, groups)
+		}
+	}
+	for _, f := range []fileOf{{mode: 0o400, uid: uid + 1, gid: gid}, {mode: 0o600, uid: uid, gid: gid}} {
+		if exposed(f) {
+			t.Errorf("%+v", f)
+		}
+	}
+	strange := slices.Max(append(groups, gid)) + 1
+	for _, f := range []fileOf{
+		{mode: 0o440, uid: uid + 1, gid: strange},
+		{mode: 0o444, uid: uid + 1, gid: gid},
+		{mode: 0o460, uid: uid + 1, gid: gid},
+		{mode: 0o640, uid: uid, gid: gid},
+		{mode: 0o604, uid: uid, gid: gid},
+	} {
+		if !exposed(f) {
+			t.Errorf("%+v", f)
 		}
 	}
 }
