@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -39,6 +41,36 @@ func resize(t *testing.T, dir, size string) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size="+size); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fill leaves that much room on a small disk; without the file that it returns there is what there was before.
+func fill(t *testing.T, dir string, room int64) (ballast string) {
+	t.Helper()
+	ballast = filepath.Join(dir, "ballast")
+	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(ballast, fileSize(t, ballast)-room); err != nil {
+		t.Fatal(err)
+	}
+	return ballast
+}
+
+// freeBlocks counts those that files without a name hold as taken.
+func freeBlocks(t *testing.T, dir string) uint64 {
+	t.Helper()
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Bfree
 }
 
 // TestSmallDisk fills a real one. The node says so, again when it is started on the full disk, and when there is room it
@@ -101,6 +133,49 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
+// TestNoRoomForSnapshot: a snapshot that there is no room for leaves as much room as there was, however often it is
+// tried. The library buffers the last 4 KiB, so one that is no larger than the room and these fails at its end.
+func TestNoRoomForSnapshot(t *testing.T) {
+	for name, size := range map[string]int{"while it is written": 60 << 10, "at its end": 6 << 10} {
+		t.Run(name, func(t *testing.T) {
+			dir := smallDisk(t, "1m")
+			n := alone(t, dir, Config{})
+			for i := 0; size > 0; i++ {
+				r := role(fmt.Sprint("r", i), 0)
+				r.Desc = noise(min(size, session.MaxDescription))
+				put(t, n, r)
+				size -= len(r.Desc)
+			}
+			ballast := fill(t, dir, 8<<10) // for the description, and 4 KiB more
+			free := freeBlocks(t, dir)
+			for range 3 {
+				if err := n.Snapshot(t.Context()); err == nil || !strings.Contains(err.Error(), storage.ErrDiskFull.Message) {
+					t.Errorf("a snapshot without room: %v", err)
+				}
+				if left := freeBlocks(t, dir); left != free {
+					t.Errorf("%d blocks are free, %d were before", left, free)
+				}
+				if left, err := os.ReadDir(filepath.Join(dir, "snapshots")); err != nil || len(left) > 0 {
+					t.Errorf("there is %v, %v", left, err)
+				}
+			}
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Snapshot(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// noise is text that compression leaves half of.
+func noise(size int) string {
+	b := make([]byte, size/2)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
 // TestNoRoomToSeal: where there is no room for a copy of the log, what is there stays plain, with a word, and new entries
 // are sealed. With room, the rest is.
 func TestNoRoomToSeal(t *testing.T) {
@@ -110,20 +185,7 @@ func TestNoRoomToSeal(t *testing.T) {
 		tell(t, n, fmt.Sprint("a", i), 40)
 	}
 	closeNode(t, n)
-	ballast := filepath.Join(dir, "ballast")
-	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(ballast, fileSize(t, ballast)-32<<10); err != nil { // for the library's small files
-		t.Fatal(err)
-	}
+	ballast := fill(t, dir, 32<<10) // for the library's small files
 
 	out := &logBuffer{}
 	ring := keytest.Ring(t, keytest.Keys(t, 1)...)

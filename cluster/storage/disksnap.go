@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -21,10 +22,14 @@ const (
 )
 
 // diskSnapshots is the library's store on disk. The library lets others read what it makes, as far as the umask does;
-// this store leaves it to nobody but the owner. Until then nobody gets there: the directory above is the owner's.
+// this store leaves it to nobody but the owner. Until then nobody gets there: the directory above is the owner's. And what
+// is not completed goes at once: the library leaves it when a disk is full, in the way of the next try.
 type diskSnapshots struct {
 	*raft.FileSnapshotStore
 	dir string
+
+	mu      sync.Mutex      // held while one begins: nobody knows the name of its directory yet
+	writing map[string]bool // by id, those that are not complete
 }
 
 // openDiskSnapshots opens the store, which makes its directory if there is none.
@@ -33,8 +38,8 @@ func openDiskSnapshots(dir string, library hclog.Logger) (*diskSnapshots, error)
 	if err := os.MkdirAll(snapshots, dirMode); err != nil {
 		return nil, Failed("make directory of snapshots", err)
 	}
-	if err := removeUnfinished(snapshots); err != nil {
-		return nil, fmt.Errorf("remove unfinished snapshots: %w", err)
+	if err := removeUnfinished(snapshots, nil); err != nil {
+		return nil, err
 	}
 	files, err := raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, library)
 	if err != nil {
@@ -43,25 +48,42 @@ func openDiskSnapshots(dir string, library hclog.Logger) (*diskSnapshots, error)
 	if err := checkNewest(snapshots, files); err != nil {
 		return nil, err
 	}
-	return &diskSnapshots{FileSnapshotStore: files, dir: snapshots}, nil
+	return &diskSnapshots{FileSnapshotStore: files, dir: snapshots, writing: map[string]bool{}}, nil
 }
 
 // Create begins a snapshot. Its description is written again in the end, into the same file.
 func (d *diskSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, transport raft.Transport,
 ) (raft.SnapshotSink, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	sink, err := d.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, transport)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, removeUnfinished(d.dir, d.writing))
 	}
 	made := filepath.Join(d.dir, sink.ID()+tempSuffix)
 	for name, mode := range map[string]fs.FileMode{"": dirMode, metaFile: fileMode, stateFile: fileMode} {
 		err = errors.Join(err, os.Chmod(filepath.Join(made, name), mode))
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make snapshot the owner's alone: %w", err), sink.Cancel())
+	state, opening := os.OpenFile(filepath.Join(made, stateFile), os.O_WRONLY, fileMode)
+	if err = errors.Join(err, opening); err != nil {
+		return nil, errors.Join(fmt.Errorf("begin snapshot: %w", err), sink.Cancel(), removeUnfinished(d.dir, d.writing))
 	}
-	return sink, nil
+	d.writing[sink.ID()] = true
+	return &diskSink{SnapshotSink: sink, store: d, state: state}, nil
+}
+
+// over is told that nobody writes a snapshot any more.
+func (d *diskSnapshots) over(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.writing, id)
+}
+
+func (d *diskSnapshots) sweep() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return removeUnfinished(d.dir, d.writing)
 }
 
 func (d *diskSnapshots) peek(id string) (io.ReadCloser, error) {
@@ -84,17 +106,20 @@ func (d *diskSnapshots) drop(id string) error {
 	return syncDir(d.dir)
 }
 
-// removeUnfinished removes what a crash in the middle of a snapshot has left. The library only warns of it.
-func removeUnfinished(dir string) error {
+// removeUnfinished removes the snapshots that were not completed and that nobody writes any more. The library only warns of
+// them.
+func removeUnfinished(dir string, writing map[string]bool) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err != nil {
+		return fmt.Errorf("remove unfinished snapshots: %w", err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && strings.HasSuffix(e.Name(), tempSuffix) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+		id, unfinished := strings.CutSuffix(e.Name(), tempSuffix)
+		if !unfinished || !e.IsDir() || writing[id] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove unfinished snapshot: %w", err)
 		}
 	}
 	return nil
@@ -138,4 +163,48 @@ func parseSnapshotName(name string) (at [2]uint64, ok bool) {
 		at[i] = n
 	}
 	return at, true
+}
+
+// diskSink is used by one goroutine.
+type diskSink struct {
+	raft.SnapshotSink
+	store *diskSnapshots
+	state *os.File // the content, opened once more; nil: the snapshot is over
+}
+
+// Close completes the snapshot. After an error nothing of it is left, unless it was complete before.
+func (s *diskSink) Close() error {
+	if err := s.SnapshotSink.Close(); err != nil {
+		return errors.Join(err, s.discard())
+	}
+	s.end()
+	return nil
+}
+
+// Cancel removes what was written. The library completes it first, of all things, and leaves it if that fails.
+func (s *diskSink) Cancel() error {
+	_ = s.SnapshotSink.Cancel()
+	return s.discard()
+}
+
+// discard gives the room on the disk back, which the library, where it fails, may keep by a file that it leaves open.
+func (s *diskSink) discard() error {
+	if s.state == nil {
+		return nil
+	}
+	var err error
+	if _, none := os.Lstat(filepath.Join(s.store.dir, s.ID())); errors.Is(none, fs.ErrNotExist) { // else it was complete
+		err = s.state.Truncate(0)
+	}
+	s.end()
+	return errors.Join(err, s.store.sweep())
+}
+
+func (s *diskSink) end() {
+	if s.state == nil {
+		return
+	}
+	_ = s.state.Close() // nothing was written to it
+	s.state = nil
+	s.store.over(s.ID())
 }
