@@ -32,7 +32,7 @@ type identity struct {
 	Version   int    `json:"version"`
 	NodeID    string `json:"nodeId"`
 	ClusterID string `json:"clusterId,omitempty"`
-	Admitted  bool   `json:"admitted,omitempty"`  // the cluster has let the node in
+	Admitted  bool   `json:"admitted,omitempty"`  // the cluster has let the node in, and its log is here
 	Dismissed bool   `json:"dismissed,omitempty"` // an operator took the node out while it ran
 	Anew      bool   `json:"anew,omitempty"`      // what else the directory holds belongs to a former id, and is to go
 	// Since is how far back the uses are known that this node has seen: idle.Ever for a new id, or as a stop in order has
@@ -146,7 +146,7 @@ func (d *dataDir) setCluster(id string) error {
 	return d.note(false, func() { d.id.ClusterID = id })
 }
 
-// setAdmitted notes that the cluster has let this node in; it is on disk when this returns.
+// setAdmitted notes that the cluster has let this node in, and that it has a log; it is on disk when this returns.
 func (d *dataDir) setAdmitted() error {
 	return d.note(false, func() { d.id.Admitted = true })
 }

@@ -47,6 +47,9 @@ func (r *Roster) announce(ctx context.Context, to string) {
 		return
 	}
 	if !admitted {
+		if r.cfg.Raft.Applied() == 0 {
+			return // a member without a log is one that has lost it: it announces itself again
+		}
 		if err := r.cfg.OnAdmitted(); err != nil {
 			r.cfg.OnFatal(err)
 			return

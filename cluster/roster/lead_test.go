@@ -68,6 +68,29 @@ func TestReplica(t *testing.T) {
 	})
 }
 
+// Whoever has not applied anything yet is not noted as let in: its log could not be told from one that was lost. It takes
+// its place when it has.
+func TestAdmittedWithALog(t *testing.T) {
+	inWorld(t, "a", func(t *testing.T, w *world) {
+		admitted := make(chan struct{}, 1)
+		h := w.start("b", replica, func(c *Config) {
+			c.OnAdmitted = func() error { admitted <- struct{}{}; return nil }
+			c.Raft.(*host).lag = 1 << 60
+		})
+		time.Sleep(2 * AnnounceInterval)
+		w.expect("add b")
+		if h.roster.Placed() || len(admitted) > 0 {
+			t.Error("let in without a log")
+		}
+		w.set("b", func(h *host) { h.lag = 0 })
+		time.Sleep(2 * Tick)
+		if !h.roster.Placed() || len(admitted) != 1 {
+			t.Error("not let in")
+		}
+		w.expect("")
+	})
+}
+
 // Dead voters go one after the other, as long as three are left, and not before their time.
 func TestDeadVotersAreRemoved(t *testing.T) {
 	inWorld(t, "a b c d e f", func(t *testing.T, w *world) {

@@ -58,7 +58,8 @@ type Config struct {
 	Store     Store
 	Do        func(ctx context.Context, cmd session.Command) (session.Result, error)
 	Admitted  bool // the cluster has let this node in at an earlier start
-	// OnAdmitted is called once, when the cluster has let this node in; it returns when that is on disk.
+	// OnAdmitted is called once, when the cluster has let this node in and its raft has applied something; it returns when
+	// that is on disk.
 	OnAdmitted func() error
 	// OnCluster is called once, when the cluster's id becomes known; it returns when the id is on disk.
 	OnCluster func(id string) error
