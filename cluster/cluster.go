@@ -169,7 +169,7 @@ func (c *Cluster) openRaft() error {
 		return err
 	}
 	cfg := consensus.Config{
-		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Layer: c.dial.raftLayer(c.id()),
+		NodeID: c.id(), Dir: dir, Ephemeral: c.cfg.Ephemeral, Member: c.data.id.Admitted, Layer: c.dial.raftLayer(c.id()),
 		Logger: c.logger, OnFatal: c.fail, Heartbeat: c.cfg.heartbeat(), Election: c.cfg.heartbeat(),
 		DataKeys: c.cfg.DataKeys, Version: c.cfg.version(),
 	}
@@ -178,7 +178,7 @@ func (c *Cluster) openRaft() error {
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
 	}
-	if !c.data.id.Admitted { // otherwise the log was there, and must be
+	if !cfg.Member { // otherwise the log was there, and must be
 		cfg.First = first
 	}
 	orderly := !c.data.running()
@@ -192,9 +192,6 @@ func (c *Cluster) openRaft() error {
 		return fmt.Errorf("raft: %w", err)
 	}
 	c.room.raft.Store(c.raft)
-	if c.data.id.Admitted && !c.raft.HasState() {
-		return ErrLogLost
-	}
 	return nil
 }
 

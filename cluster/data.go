@@ -24,9 +24,6 @@ import (
 // ErrForeignData refuses a data directory that was written under another cluster key.
 var ErrForeignData = errors.New("the data directory belongs to another cluster, or the cluster key was exchanged meanwhile: it was written under a cluster key that is not in the file. If it is this cluster's, add the former key to the file as the last line, and take it out when the node has started")
 
-// ErrLogLost refuses a data directory of a member without its log: the node has forgotten what it voted for.
-var ErrLogLost = errors.New("the log of this member is gone: empty the data directory, and the node joins anew under another id")
-
 // identity is what a data directory says of its node. It is kept in one small file beside the log.
 type identity struct {
 	Version   int    `json:"version"`

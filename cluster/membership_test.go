@@ -183,14 +183,20 @@ func TestLostLogIsRefused(t *testing.T) {
 		h := newHarness(t, n, 1, "n1")
 		h.startAll()
 		h.crash("n1")
-		h.stores["n1"] = storage.NewMemoryStores()
-		cfg := h.config("n1")
-		cfg.GossipTransport = n.Host("n1").Memberlist("n1:7001")
-		c, err := cluster.Open(cfg)
-		if err == nil {
-			t.Error(c.Close())
+		gossip := n.Host("n1").Memberlist("n1:7001")
+		for _, term := range []uint64{0, 5} { // which others may have sent it since
+			h.stores["n1"] = storage.NewMemoryStores()
+			if err := h.stores["n1"].Stable.SetUint64([]byte("CurrentTerm"), term); err != nil {
+				t.Fatal(err)
+			}
+			cfg := h.config("n1")
+			cfg.GossipTransport = gossip
+			c, err := cluster.Open(cfg)
+			if err == nil {
+				t.Error(c.Close())
+			}
+			wantErr(t, err, consensus.ErrLogLost)
 		}
-		wantErr(t, err, cluster.ErrLogLost)
 	})
 }
 

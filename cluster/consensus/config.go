@@ -33,6 +33,9 @@ type Config struct {
 	// the very configuration that was decided on, the same in every start and on every node that begins the cluster,
 	// and this node a voter in it: two that differ make two clusters.
 	First []Server
+	// Member says that this node has held a part of a cluster's log under its id: without a log and a snapshot it does not
+	// start, see ErrLogLost.
+	Member bool
 	// Layer connects the members. Open owns it from the call on, even if it fails. Its Addr is the advertised
 	// address, as other members dial it.
 	Layer raft.StreamLayer

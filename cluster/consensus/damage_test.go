@@ -46,6 +46,20 @@ func TestDiskDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, storage.ErrDamaged},
+		"log gone, snapshot left": {func(t *testing.T, dir string) {
+			remove(t, dir, logFile, journalFile, "raft-1.journal")
+		}, storage.ErrDamaged},
+		"term of an older database": {func(t *testing.T, dir string) {
+			d := reopen(t, dir)
+			defer func() {
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			if err := d.Stable.SetUint64(keyTerm, 1); err != nil { // the node led in a later one
+				t.Fatal(err)
+			}
+		}, storage.ErrDamaged},
 		"no database": {func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, logFile), []byte(strings.Repeat("x", 1<<16)), 0o600); err != nil {
 				t.Fatal(err)
@@ -68,6 +82,43 @@ func TestDiskDamage(t *testing.T) {
 				t.Log(err)
 			}
 		})
+	}
+}
+
+func remove(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLostDatabase: term and vote are in the database alone; what the journal holds is not enough.
+func TestLostDatabase(t *testing.T) {
+	dir := t.TempDir()
+	n := alone(t, dir, Config{})
+	putRoles(t, n, "r", 30, 10)
+	copied := crash(t, dir)
+	remove(t, copied, logFile)
+	if _, err := tryDisk(t, "n1", copied, Config{}); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// TestLogLost: a member has a log or a snapshot. A term alone may have come from the others since.
+func TestLogLost(t *testing.T) {
+	for _, member := range []bool{false, true} {
+		for _, term := range []uint64{0, 5} {
+			dir := t.TempDir()
+			d := reopen(t, dir)
+			if err := errors.Join(d.Stable.SetUint64(keyTerm, term), d.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tryDisk(t, "n1", dir, Config{Member: member}); errors.Is(err, ErrLogLost) != member {
+				t.Errorf("member %v, term %d: %v", member, term, err)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ var (
 
 // Why a node could not be started. Open has errors of storage, too.
 var (
+	// ErrLogLost refuses the data of a member without its log: the node has forgotten what it acknowledged and voted for.
+	ErrLogLost      = errors.New("the log of this member is gone: empty the data directory, and the node joins anew under another id")
 	ErrBootstrapped = errors.New("the node has state already: a cluster is bootstrapped only once")
 	// ErrHalfBootstrapped: the node has a term, which it keeps over restarts, but neither log nor configuration. A crash
 	// came into its Bootstrap, or it has voted for another member. Only a start with Config.First gets it further, or a

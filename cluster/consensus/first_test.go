@@ -12,13 +12,10 @@ import (
 	"cloakroom/cluster/storage"
 )
 
-// termKey is the library's key of the term that a crash or a vote leaves behind.
-var termKey = []byte("CurrentTerm")
-
 // leave puts into stores what a node has left that had come to a term, and had voted in it for a member.
 func leave(t *testing.T, stable raft.StableStore, term uint64, vote string) {
 	t.Helper()
-	err := stable.SetUint64(termKey, term)
+	err := stable.SetUint64(keyTerm, term)
 	if vote != "" {
 		err = errors.Join(err, stable.SetUint64(keyVoteTerm, term), stable.Set(keyVoteCandidate, []byte(vote)))
 	}
@@ -211,7 +208,7 @@ func TestFirstCutShort(t *testing.T) {
 		t.Error("opened without a log")
 		closeNode(t, n)
 	}
-	if term, err := stores.Stable.GetUint64(termKey); err != nil || term != 1 {
+	if term, err := stores.Stable.GetUint64(keyTerm); err != nil || term != 1 {
 		t.Errorf("term %d, %v", term, err)
 	}
 	n, err := Open(Config{NodeID: "n1", Stores: stores, Layer: listen(t), First: first, Heartbeat: quick, Election: quick})

@@ -126,6 +126,10 @@ func (n *Node) open() error {
 		return err
 	}
 	n.disk = disk
+	// Before anybody can send this node a term, which would be all that it has.
+	if err := checkLoss(&disk.Stores, n.cfg.Member); err != nil {
+		return err
+	}
 	watch := storage.Watch{Limit: n.cfg.Stall, OnFail: n.fail, OnSlow: (&storage.LateWrites{Logger: n.cfg.Logger}).Note}
 	conf := n.cfg.library(n.logger)
 	// Before the log is scanned, which counts the entry, and on the stores themselves: a failure ends Open.

@@ -81,15 +81,15 @@ func TestTermIsNotWrittenAgain(t *testing.T) {
 	s, said := guarded(inner, disk)
 	for _, term := range []uint64{0, 4} {
 		disk.isRepaired()
-		if err := s.SetUint64(termKey, term); err != nil {
+		if err := s.SetUint64(keyTerm, term); err != nil {
 			t.Fatal(err)
 		}
 		disk.breaks(diskFault{err: full}, stablePart)
-		if err := s.SetUint64(termKey, term); err != nil || said.of("") != nil {
+		if err := s.SetUint64(keyTerm, term); err != nil || said.of("") != nil {
 			t.Errorf("term %d: %v, %v", term, err, said.of(""))
 		}
 	}
-	if stored, err := inner.GetUint64(termKey); err != nil || stored != 4 {
+	if stored, err := inner.GetUint64(keyTerm); err != nil || stored != 4 {
 		t.Errorf("%d, %v", stored, err)
 	}
 }
