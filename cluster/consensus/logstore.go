@@ -227,19 +227,12 @@ func (s *logStore) reconcile(meta *raft.SnapshotMeta) error {
 	if err != nil {
 		return fmt.Errorf("find end of log: %w", err)
 	}
-	diverged := false
+	diverged, err := divergedFrom(meta, s.LogStore, first, last)
 	switch {
-	case last == 0, first > meta.Index:
+	case err != nil:
+		return err
+	case last == 0, first > meta.Index, last >= meta.Index && !diverged:
 		return nil
-	case last >= meta.Index:
-		var log raft.Log
-		if err := s.read(meta.Index, &log); err != nil {
-			return fmt.Errorf("entry %d of %d to %d is missing or unreadable (%w): %w", meta.Index, first, last, err, storage.ErrDamaged)
-		}
-		if log.Term == meta.Term {
-			return nil
-		}
-		diverged = true
 	}
 	if err := s.DeleteRange(first, last); err != nil {
 		return fmt.Errorf("clear log behind snapshot: %w", err)
@@ -248,4 +241,17 @@ func (s *logStore) reconcile(meta *raft.SnapshotMeta) error {
 		return ErrDiverged
 	}
 	return nil
+}
+
+// divergedFrom reports whether a log has another entry in the place of the last one in a snapshot. What follows there is
+// nobody's, see reconcile.
+func divergedFrom(meta *raft.SnapshotMeta, log raft.LogStore, first, last uint64) (bool, error) {
+	if meta.Index < first || meta.Index > last {
+		return false, nil
+	}
+	var entry raft.Log
+	if err := log.GetLog(meta.Index, &entry); err != nil {
+		return false, fmt.Errorf("entry %d of %d to %d is missing or unreadable (%w): %w", meta.Index, first, last, err, storage.ErrDamaged)
+	}
+	return entry.Term != meta.Term, nil
 }

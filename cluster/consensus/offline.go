@@ -43,15 +43,26 @@ func replay(d *storage.Disk) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
+	first, err := d.Log.FirstIndex()
+	if err != nil {
+		return nil, fmt.Errorf("find start of log: %w", err)
+	}
+	last, err := d.Log.LastIndex()
+	if err != nil {
+		return nil, fmt.Errorf("find end of log: %w", err)
+	}
 	if len(list) > 0 { // the newest: see snapshotStore.List
 		if err := restoreOffline(f, d.Snapshots, list[0].ID); err != nil {
 			return nil, err
 		}
 		s.Index, s.Term, s.Snapshot = list[0].Index, list[0].Term, list[0].Index
-	}
-	last, err := d.Log.LastIndex()
-	if err != nil {
-		return nil, fmt.Errorf("find end of log: %w", err)
+		diverged, err := divergedFrom(list[0], d.Log, first, last)
+		if err != nil {
+			return nil, err
+		}
+		if diverged { // a crash came before the log was cleared
+			last = s.Index
+		}
 	}
 	for index := s.Index + 1; index <= last; index++ {
 		var entry raft.Log

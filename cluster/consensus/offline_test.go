@@ -161,6 +161,45 @@ func TestReadStateRefuses(t *testing.T) {
 	}
 }
 
+// TestReadStateOfADivergedLog: behind a snapshot of the leader's, entries of a log that never fitted are nobody's. A crash
+// has left them.
+func TestReadStateOfADivergedLog(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		term, index uint64 // of the snapshot, of the state
+	}{"another entry in its place": {3, 3}, "the same": {2, 5}} {
+		stores := storage.NewMemoryStores()
+		f, _ := newTestFSM()
+		for index := uint64(1); index <= 5; index++ {
+			entry := &raft.Log{Index: index, Term: 2, Data: encode(t, role(fmt.Sprint("r", index), 10))}
+			if err := stores.Log.StoreLog(entry); err != nil {
+				t.Fatal(err)
+			}
+			if index <= 3 {
+				f.apply(entry)
+			}
+		}
+		sink, err := stores.Snapshots.Create(1, 3, test.term, raft.Configuration{}, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(writeSnapshot(sink, f.machine.Snapshot(nil)), sink.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d, err := storage.Wrap(stores, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := replay(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Index != test.index || s.Term != test.term || s.Machine.Applied() != test.index || s.Snapshot != 3 {
+			t.Errorf("%s: index %d of term %d, the machine is at %d", name, s.Index, s.Term, s.Machine.Applied())
+		}
+	}
+}
+
 func cutFile(dir, pattern string) error {
 	return changeFile(dir, pattern, func(b []byte) []byte { return b[:len(b)/2] })
 }
