@@ -45,8 +45,8 @@ func newAhead(inner raft.LogStore) *ahead {
 	return a
 }
 
-// enter is told by the library's main goroutine of each new state, before it acts on it. In any but a leader's, all
-// entries are on the disk when enter returns, or the node has failed. Shutdown is told by who ends the node, who must not
+// enter is told by the library's main goroutine of each new state, before it acts on it; no heartbeat ends an office, see
+// calmTransport. In any but a leader's, all entries are on the disk when enter returns, or the node has failed. Shutdown is told by who ends the node, who must not
 // wait for its disk; if the library goes on for a moment it becomes a follower before it acknowledges anything.
 func (a *ahead) enter(state raft.RaftState) {
 	a.mu.Lock()

@@ -51,6 +51,21 @@ func (t *calmTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, a
 	return err
 }
 
+// SetHeartbeatHandler takes the library's way past its main goroutine for heartbeats. Only those that change nothing may
+// take it. One of another term, or to a node that is no follower, is refused: what the leader sends beside heartbeats, some
+// Config.Commit later at the latest, does the same on the main goroutine. Else that one would go on while the heartbeat ends
+// this node's office, which takes as long as a write (ahead.enter): it may vote in a later term meanwhile, and the
+// heartbeat's would be written over that.
+func (t *calmTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	t.cappedTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if request, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && !t.node.follows(request.Term) {
+			rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+			return
+		}
+		handle(rpc)
+	})
+}
+
 // heard notes that a member has taken something.
 func (t *calmTransport) heard(id raft.ServerID) {
 	t.mu.Lock()

@@ -2,7 +2,10 @@ package consensus
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // TestHeartbeatsFillSilence: heartbeats come as long as nothing else does, and no others.
@@ -85,4 +88,53 @@ func TestLeaseIsAsLongAsTheHeartbeat(t *testing.T) {
 			t.Errorf("lease %v, heartbeat %v, election %v", c.Lease, c.Heartbeat, c.Election)
 		}
 	}
+}
+
+// TestTermNeverFalls: a heartbeat would depose a leader whose disk is slow, and another one asks for its vote in a later
+// term. It votes when its disk is done, and does not fall back behind the term of its vote.
+func TestTermNeverFalls(t *testing.T) {
+	inFakeTime(t, Config{}, func(t *testing.T, c *trio) {
+		c.equal()
+		leader := c.leader()
+		id := leader.cfg.NodeID
+		other, addr := without(id)[0], raft.ServerAddress(c.addrs[id])
+		from := c.nodes[other].transport
+		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(other), Addr: []byte(c.addrs[other])}
+		term, index := leader.Term(), leader.raft.LastIndex()+1
+		c.disks[id].breaks(slowDisk, logPart)
+		leader.Propose(t.Context(), encode(t, c.role(1)))
+		synctest.Wait()
+		ask := func(what string, do func() error) {
+			go func() {
+				if err := do(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}()
+			synctest.Wait()
+		}
+		ask("heartbeat", func() error {
+			request := raft.AppendEntriesRequest{RPCHeader: header, Term: term + 1}
+			return from.AppendEntries(raft.ServerID(id), addr, &request, &raft.AppendEntriesResponse{})
+		})
+		ask("vote", func() error {
+			request := raft.RequestVoteRequest{
+				RPCHeader: header, Term: term + 2, LastLogTerm: term + 1, LastLogIndex: index, LeadershipTransfer: true,
+			}
+			var response raft.RequestVoteResponse
+			err := from.RequestVote(raft.ServerID(id), addr, &request, &response)
+			if !response.Granted || !stored(t, c.stores[id], index) {
+				t.Errorf("granted: %v, before its disk was done: %v", response.Granted, !stored(t, c.stores[id], index))
+			}
+			return err
+		})
+		for range 50 {
+			time.Sleep(100 * time.Millisecond) // fake
+			now := leader.Term()
+			if now < term {
+				t.Errorf("term %d after %d", now, term)
+			}
+			term = now
+		}
+		c.equal()
+	})
 }

@@ -312,6 +312,16 @@ func (n *Node) leads(term uint64) bool {
 	return n.raft.CurrentTerm() == term && n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
 }
 
+// follows reports whether this node is a follower in the term.
+func (n *Node) follows(term uint64) bool {
+	select {
+	case <-n.ready:
+		return n.raft.CurrentTerm() == term && n.raft.State() == raft.Follower
+	default:
+		return false
+	}
+}
+
 // onApplied is told by the machine's goroutine of the last entry of each batch.
 func (n *Node) onApplied(index, term uint64, reconfigured bool) {
 	if n.cfg.OnApplied != nil {
