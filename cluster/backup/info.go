@@ -36,7 +36,7 @@ type Info struct {
 	Clock   time.Time `json:"clock"`             // cluster time of the last entry
 	DataKey string    `json:"dataKey,omitempty"` // id of the key that the state is encrypted under; "": it is not
 
-	Sessions   int `json:"sessions"` // those that an end index has ended among them, until they are swept
+	Sessions   int `json:"sessions"` // without those that an end index has ended, swept or not
 	Users      int `json:"users"`
 	Roles      int `json:"roles"`
 	Realms     int `json:"realms"`

@@ -301,7 +301,9 @@ func (s *journaled) changeLocked(change func() error) error {
 	return nil
 }
 
-// DeleteRange removes entries. Appends do not wait for those from the front, which nobody writes again, to be gone.
+// DeleteRange removes entries. Those from the front leave the journal as it is, and are removed without mu. Appends wait
+// for them all the same: the vault lets one change of the log in at a time, for reseal writes entries anew, and those that
+// are gone would come back.
 func (s *journaled) DeleteRange(first, last uint64) error {
 	front, err := s.deleteUnlessFront(first, last)
 	if err != nil || !front {
