@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -265,6 +266,41 @@ func TestLogoutVariants(t *testing.T) {
 	a = f.send("GET", "/login/logout.csp", cookie("zsessionid="+s.Text+"; zsessionid="+other.Text))
 	f.expect(a, 401, session.ErrSessionInvalid.Code)
 	f.checkLoginPage(f.send("GET", "/index.csp", cookie("zsessionid="+s.Text+"; zsessionid="+other.Text)), 401)
+}
+
+// A logout needs no login, so what a stranger makes up must not fill the log; but a session that a node may only not have
+// heard of is ended all the same.
+func TestLogoutOfNobody(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.Level = cluster.Local })
+	s := f.create(session.Create{Username: "ann", Surface: session.SurfaceMMonit})
+	f.fake.set(func(c *fakeCluster) { c.commands, c.levels = nil, nil })
+	for range 100 {
+		f.expect(f.send("GET", "/login/logout.csp", zCookie(credential.Mint().Text)), 302, "")
+	}
+	if n := len(f.fake.commands); n > 0 {
+		t.Errorf("%d commands for tokens that nobody was given", n)
+	}
+	if !slices.Contains(f.fake.levels, cluster.Lease) {
+		t.Errorf("that there is no such session was read at %v", slices.Compact(f.fake.levels))
+	}
+	used := f.fake.LastUse(s.Key, 0)
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.Text)), 302, "")
+	if n := len(f.fake.commands); n != 1 || f.username(s.Text) != "" || f.fake.LastUse(s.Key, 0) != used {
+		t.Errorf("%d commands for a session, which is %q's, and was used by it", n, f.username(s.Text))
+	}
+	f.expect(f.send("GET", "/login/logout.csp", zCookie(s.Text)), 302, "")
+
+	for what, cutOff := range map[string]func(*fakeCluster){
+		"told to go on":  func(c *fakeCluster) { c.cutOff = cluster.Local },
+		"told to refuse": func(c *fakeCluster) { c.lookupErr = cluster.ErrNoLeader },
+	} {
+		f.fake.set(func(c *fakeCluster) { c.commands, c.cutOff, c.lookupErr = nil, 0, nil })
+		f.fake.set(cutOff)
+		f.expect(f.send("GET", "/login/logout.csp", zCookie(credential.Mint().Text)), 302, "")
+		if n := len(f.fake.commands); n != 1 {
+			t.Errorf("%d commands of a node that is cut off and was %s", n, what)
+		}
+	}
 }
 
 func TestLoginLeadsBack(t *testing.T) {

@@ -137,7 +137,7 @@ func (m *Calls) Logout(rc *exchange.Request) error {
 	c := m.jar.ScanCookies(rc)
 	cookie, err := c.Of(credential.MMonit)
 	if err == nil {
-		err = m.logins.Logout(rc, cookie.Key)
+		err = m.logout(rc, cookie.Key)
 	}
 	// Two cookies that name different sessions are left to the client: to end one of them would look like a logout.
 	if err != nil && (!exchange.IsSignedOut(err) || c.MMonit.Conflict) {
@@ -147,6 +147,16 @@ func (m *Calls) Logout(rc *exchange.Request) error {
 	rc.Ctx.Response.Header.Set(fasthttp.HeaderLocation, IndexPath)
 	rc.Ctx.SetStatusCode(fasthttp.StatusFound)
 	return nil
+}
+
+// logout ends the session of a key, if there is one: a key that a stranger has made up must not become an entry of the
+// log. Where nobody can tell at the level that this takes, the entry does. To be looked up is no use.
+func (m *Calls) logout(rc *exchange.Request, key session.Key) error {
+	level := m.state.OwnLevel()
+	if _, at, err := m.state.Cluster.Lookup(m.state.Context(rc), key, level); at >= level && exchange.IsSignedOut(err) {
+		return err
+	}
+	return m.logins.Logout(rc, key)
 }
 
 // loginPage answers a failed login by the login page: always when the credentials or the token were refused, else only
