@@ -77,11 +77,14 @@ func newMembershipFixture(t *testing.T) (*fixture, *fakeMembership, *lines) {
 	return newFixture(t, func(cfg *Config) { cfg.Membership, cfg.Audit = m, log }), m, out
 }
 
-// changes are all calls that change the cluster, and what they make of it.
-var changes = []struct {
+// change is a call that changes the cluster, and what it makes of it.
+type change struct {
 	method, path, body string
 	want, logged       string
-}{
+}
+
+// changes are all of them.
+var changes = []change{
 	{"POST", "/api/cluster/members/n2/promote", "", "promote n2", "promoted"},
 	{"POST", "/api/cluster/members/0b9f-id/demote", "", "demote 0b9f-id", "demoted"},
 	{"DELETE", "/api/cluster/members/n2", "", "remove n2", "removed"},

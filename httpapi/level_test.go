@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -46,8 +47,15 @@ func TestConsistencyHeader(t *testing.T) {
 				} else {
 					f.expect(a, 200, "")
 				}
-				if len(f.fake.levels) == 0 != (want == refused) || slices.ContainsFunc(f.fake.levels, func(l cluster.Level) bool { return l != want }) {
-					t.Errorf("%s with %q, configured %v, allowed %v: read at %v, not %v", uri, name, row.configured, row.allow, f.fake.levels, want)
+				levels := f.fake.levels
+				if want == cluster.Local && (uri == "/api/users" || uri == "/api/sessions") { // whether the caller may is not for the request to say
+					if len(levels) < 2 || levels[1] != cluster.Lease {
+						t.Fatalf("%s with %q, configured %v: read at %v", uri, name, row.configured, levels)
+					}
+					levels = slices.Delete(levels, 1, 2)
+				}
+				if len(levels) == 0 != (want == refused) || slices.ContainsFunc(levels, func(l cluster.Level) bool { return l != want }) {
+					t.Errorf("%s with %q, configured %v, allowed %v: read at %v, not %v", uri, name, row.configured, row.allow, levels, want)
 				}
 				if got := a.get("Consistency"); got != "" {
 					t.Errorf("%s with %q: the answer says %q, though it is what was asked for", uri, name, got)
@@ -109,24 +117,63 @@ func TestLookupsOfANodeThatIsCutOff(t *testing.T) {
 }
 
 // What a node that is cut off remembers is enough to be let in, not for power over others: that may have been taken away.
+// It makes no difference that the request, or the node's configuration, asks for no more than that.
 func TestNoRolesByANodeThatIsCutOff(t *testing.T) {
-	f, m, _ := newMembershipFixture(t)
-	root, svc := idCookie(f.create(session.Create{Username: "root"})), idCookie(f.create(session.Create{Username: "svc"}))
-	f.fake.set(func(c *fakeCluster) { c.cutOff, c.commands = cluster.Local, nil })
-	f.expect(f.send("GET", "/api/session", root), 200, "")
-	a := f.send("GET", "/api/users", root)
-	f.expect(a, 503, "cut-off")
-	if got := a.get("Consistency"); got != "" {
-		t.Errorf("a refusal says %q", got)
+	for _, at := range []struct {
+		configured cluster.Level
+		named      string
+	}{{cluster.Lease, ""}, {cluster.Lease, "local"}, {cluster.Local, ""}, {cluster.Local, "local"}} {
+		m, backups := &fakeMembership{}, &fakeBackups{write: writeState}
+		f := newFixture(t, func(cfg *Config) {
+			cfg.Level, cfg.AllowLocalReads, cfg.Membership, cfg.Backups = at.configured, true, m, backups
+		})
+		named, svc := header("Consistency", at.named), idCookie(f.create(session.Create{Username: "svc"}))
+		root, ann := idCookie(f.create(session.Create{Username: "root"})), f.create(session.Create{Username: "ann"})
+		f.fake.set(func(c *fakeCluster) { c.cutOff, c.commands = cluster.Local, nil })
+		f.expect(f.send("GET", "/api/session", root, named), 200, "")
+		a := f.send("GET", "/api/users", root, named)
+		f.expect(a, 503, "cut-off")
+		if got := a.get("Consistency"); got != "" {
+			t.Errorf("a refusal says %q", got)
+		}
+		f.expect(f.send("POST", "/api/sessions", svc, named, jsonBody(`[{"username":"ann"}]`)), 503, "cut-off")
+		f.expect(f.send("POST", "/api/sessions/verify", svc, named, jsonBody(`{"tokens":["`+ann.Text+`"]}`)), 503, "cut-off")
+		for _, c := range slices.Concat(changes, []change{
+			{"GET", "/api/sessions", "", "", ""},
+			{"GET", "/api/sessions?user=ann", "", "", ""},
+			{"DELETE", "/api/sessions?user=ann", "", "", ""},
+			{"DELETE", "/api/sessions?all=true", "", "", ""},
+			{"DELETE", "/api/sessions/" + ann.Key.String(), "", "", ""},
+			{"POST", "/api/cluster/backup?level=local", "", "", ""},
+			{"PUT", "/api/log-level", `{"level":"debug"}`, "", ""},
+		}) {
+			if a := f.send(c.method, c.path, root, named, withBody(c.body)); a.status != 503 || errorCode(t, a.body) != "cut-off" {
+				t.Errorf("configured %v, named %q: %s %s: %d", at.configured, at.named, c.method, c.path, a.status)
+			}
+		}
+		if len(f.fake.commands) > 0 || m.take() != "" || len(backups.levels) > 0 {
+			t.Errorf("done for somebody who may be no admin any more: %v", f.fake.commands)
+		}
+		f.expect(f.control("POST", "/api/cluster/drain", jsonBody(`{"on":true}`)), 204, "") // the machine's owner needs no session
 	}
-	f.expect(f.send("POST", "/api/sessions", svc, jsonBody(`[{"username":"ann"}]`)), 503, "cut-off")
-	for _, c := range changes {
-		f.expect(f.send(c.method, c.path, root, withBody(c.body)), 503, "cut-off")
+}
+
+// Where lookups are local, a role that was taken away is gone as soon as that was acknowledged.
+func TestRolesAreNotOld(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.Level = cluster.Local })
+	for i, path := range []string{"/api/users", "/api/sessions?user=ann"} {
+		name := fmt.Sprint("former", i)
+		f.fake.must(t, &session.CreateUser{ID: "user-" + name, Realm: "native", Username: name, RoleNames: []string{"admin"}, PasswordHash: "x"})
+		former, asked := idCookie(f.create(session.Create{Username: name})), 0
+		f.fake.set(func(c *fakeCluster) {
+			c.onLookup = func() { // what this node has is as old as its first answer
+				if asked++; asked == 2 {
+					f.fake.must(t, &session.UpdateUser{ID: "user-" + name, RoleNames: &[]string{}})
+				}
+			}
+		})
+		f.expect(f.send("GET", path, former), 403, "forbidden")
 	}
-	if len(f.fake.commands) > 0 || m.take() != "" {
-		t.Errorf("changed by somebody who may be no admin any more: %v", f.fake.commands)
-	}
-	f.expect(f.control("POST", "/api/cluster/drain", jsonBody(`{"on":true}`)), 204, "") // the machine's owner needs no session
 }
 
 // Whether the node is cut off is asked anew each time.
@@ -160,8 +207,12 @@ func TestLevelsOfChanges(t *testing.T) {
 				t.Fatalf("%s %s: %d %s", method, uri, a.status, a.body)
 			}
 			want := slices.Concat([]cluster.Level{configured}, slices.Repeat([]cluster.Level{cluster.Quorum}, decisions), more)
-			if !slices.Equal(f.fake.levels, want) {
-				t.Errorf("%s %s, configured %v: read at %v, not %v", method, uri, configured, f.fake.levels, want)
+			got := f.fake.levels
+			if i := slices.Index(got, cluster.Lease); configured == cluster.Local && i > 0 { // that is whether the caller may
+				got = slices.Delete(got, i, i+1)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s %s, configured %v: read at %v, not %v", method, uri, configured, got, want)
 			}
 			var shown struct{ ID string }
 			if err := json.Unmarshal([]byte(a.body), &shown); err != nil && a.body != "" {

@@ -44,10 +44,14 @@ func (s *sessions) target(rc *exchange.Request, p access.Principal, level cluste
 	if err := s.canonical(rc, level, of, &w.username); err != nil {
 		return whose{}, err
 	}
-	others := w.username == "" || !p.Is(cmp.Or(w.realm, session.NativeRealm), w.username)
+	if others := w.username == "" || !p.Is(cmp.Or(w.realm, session.NativeRealm), w.username); admin && others {
+		var err error
+		if p, err = s.callers.Certain(rc, p); err != nil {
+			return whose{}, err
+		}
+		admin = p.HasRole(session.RoleAdmin)
+	}
 	switch {
-	case admin && others && rc.Weakened:
-		return whose{}, cluster.ErrCutOff // whoever was admin once may not be it any more
 	case admin && w.username == "":
 		w.all = true
 		return w, nil
@@ -203,11 +207,13 @@ func (s *sessions) endSession(rc *exchange.Request) error {
 		return err
 	}
 	own := found != nil && p.Is(found.Realm, found.Username)
+	if !own {
+		if p, err = s.callers.Certain(rc, p); err != nil {
+			return err
+		}
+	}
 	if found == nil || !own && !p.HasRole(session.RoleAdmin) {
 		return exchange.ErrNoSession
-	}
-	if !own && rc.Weakened {
-		return cluster.ErrCutOff
 	}
 	reason := session.EndedByAdmin
 	if own {
@@ -264,9 +270,10 @@ func (s *sessions) endSessions(rc *exchange.Request) error {
 // endEverySession is DELETE /api/sessions?all=true, for emergencies: everybody has to log in again, the caller too. It takes
 // effect on all nodes when it is answered, however many sessions there are.
 func (s *sessions) endEverySession(rc *exchange.Request, p access.Principal) error {
+	p, err := s.callers.Certain(rc, p)
 	switch args := rc.Ctx.QueryArgs(); {
-	case rc.Weakened:
-		return cluster.ErrCutOff
+	case err != nil:
+		return err
 	case !p.HasRole(session.RoleAdmin):
 		return exchange.ErrForbidden
 	case args.Has("user") || args.Has("realm"):

@@ -26,14 +26,9 @@ type checker struct {
 //
 // Whoever may ask can find out whose a token is, so it is bounded and audited by caller.
 func (c *checker) verifySessions(rc *exchange.Request) error {
-	p, err := c.callers.Authenticate(rc)
-	switch {
-	case err != nil:
+	p, err := c.callers.Authorize(rc, session.RoleService, session.RoleAdmin)
+	if err != nil {
 		return err
-	case rc.Weakened:
-		return cluster.ErrCutOff
-	case !p.HasRole(session.RoleService) && !p.HasRole(session.RoleAdmin):
-		return exchange.ErrForbidden
 	}
 	in, _ := c.pool.Get().(*bulkCheck)
 	if in == nil {
