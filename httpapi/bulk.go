@@ -99,16 +99,28 @@ func (b *bulk) prepareCreates(rc *exchange.Request, body []newSession) (creates 
 		}
 	}
 	err = b.state.Cluster.Read(b.state.Context(rc), access.DecisionLevel, func(m *session.Machine) {
+		rules := newcomers{}
 		for i, create := range creates {
-			failures[i] = resolveUser(m, create, body[i].Username)
+			failures[i] = resolveUser(m, rules, create, body[i].Username)
 		}
 	})
 	return creates, failures, err
 }
 
-// resolveUser fills in the user of a create and the revisions. Users of the native realm must be there; others get a
-// record with their first session, as they do when they log in themselves.
-func resolveUser(m *session.Machine, create *session.Create, username string) error {
+// newcomers keeps how each realm takes users without a record: to read that from its configuration for each of them would
+// take too long with the machine held.
+type newcomers map[string]*realm.Newcomers
+
+func (n newcomers) of(r *session.Realm) *realm.Newcomers {
+	if n[r.Name] == nil {
+		n[r.Name] = realm.NewcomersOf(r)
+	}
+	return n[r.Name]
+}
+
+// resolveUser fills in the user of a create and the revisions. Where there is no record, it is for the realm to say what
+// becomes of the user.
+func resolveUser(m *session.Machine, rules newcomers, create *session.Create, username string) error {
 	if username == "" {
 		return exchange.MissingField("username is required")
 	}
@@ -117,16 +129,13 @@ func resolveUser(m *session.Machine, create *session.Create, username string) er
 		return session.ErrRealmNotFound
 	}
 	create.Username, create.RealmRev = realm.CanonicalUsername(r.Type, username), r.Rev
-	user, ok := m.UserByName(create.Realm, create.Username)
-	switch {
-	case ok:
+	if user, ok := m.UserByName(create.Realm, create.Username); ok {
 		create.UserID, create.UserRev = user.ID, user.Rev
-	case r.Type == realm.TypeNative:
-		return session.ErrUserNotFound
-	default:
-		create.UserID, create.AutoCreate = credential.NewID(), true
+		return nil
 	}
-	return nil
+	var err error
+	create.UserID, create.AutoCreate, err = rules.of(r).Identify(create.Username)
+	return err
 }
 
 func sortedAttrs(attributes map[string]string) []session.Attr {

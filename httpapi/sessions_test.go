@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
 	"cloakroom/httpapi/credential"
@@ -223,6 +225,48 @@ func TestCreateSessions(t *testing.T) {
 	}
 	if strings.Contains(f.logs.String(), made[0].Token) {
 		t.Error("a token was logged")
+	}
+}
+
+// A service is held to what the realm's configuration says of users without a record, where it says it.
+func TestCreateSessionsKeepsToTheRealm(t *testing.T) {
+	const config = `{"host":"ldap.example","login":{"bindDnTemplate":"uid={},dc=example"}`
+	for more, want := range map[string]string{
+		`,"autoCreateUsers":true}`:                        "record",
+		`,"autoCreateUsers":true,"ephemeralUsers":false}`: "record",
+		`}`:                         "record",
+		`,"autoCreateUsers":false}`: "user-not-found",
+		`,"autoCreateUsers":false,"ephemeralUsers":false}`: "user-not-found",
+		`,"ephemeralUsers":true}`:                          "none",
+		`,"autoCreateUsers":true,"ephemeralUsers":true}`:   "none",
+		`,"autoCreateUsers":false,"ephemeralUsers":true}`:  "none",
+		`,"autoCreateUsers":1}`:                            "realm-unavailable", // by an older version: it would be refused
+	} {
+		f := newFixture(t)
+		f.fake.must(t, &session.CreateRealm{ID: "realm-corp", Name: "corp", Type: realm.TypeLDAP, Enabled: true, Config: []byte(config + more)})
+		f.fake.must(t, &session.CreateUser{ID: "user-kim", Realm: "corp", Username: "kim"})
+		svc := idCookie(f.create(session.Create{Username: "svc"}))
+		a := f.send("POST", "/api/sessions", svc, jsonBody(`[{"username":"Kim","realmName":"corp"},{"username":"Bob","realmName":"corp"}]`))
+		f.expect(a, 201, "")
+		var made []madeSession
+		if err := json.Unmarshal([]byte(a.body), &made); err != nil || len(made) != 2 || made[0].Token == "" {
+			t.Fatalf("%s: %v: %s", more, err, a.body)
+		}
+		id := uuid.NewSHA1(uuid.NameSpaceOID, []byte("realm-corp/bob")).String() // as at a login
+		record, known := f.fake.machine.UserByName("corp", "bob")
+		switch {
+		case known:
+			id = record.ID
+		case want != "none":
+			if made[1].Code != want || made[1].Token != "" {
+				t.Errorf("%s: %+v, not %s", more, made[1], want)
+			}
+			continue
+		}
+		key, _ := credential.Parse([]byte(made[1].Token))
+		if view, ok := f.fake.machine.Lookup(key); !ok || known != (want == "record") || view.Session.UserID != id || view.Session.Username != "bob" {
+			t.Errorf("%s: a record %v, and the session %+v", more, known, view.Session)
+		}
 	}
 }
 

@@ -125,8 +125,7 @@ func (c claim) identity(realm *session.Realm, user *session.User, cfg evidenceCo
 	case user != nil:
 		identity.UserID, identity.UserRev, own = user.ID, user.Rev, user.RoleNames
 	case cfg.EphemeralUsers:
-		// No record is kept, yet the same user has the same id at each login.
-		identity.UserID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(realm.ID+"/"+c.username)).String()
+		identity.UserID = ephemeralID(realm, c.username)
 	case cfg.AutoCreateUsers:
 		identity.UserID, identity.AutoCreate = uuid.NewString(), true
 	default:

@@ -39,8 +39,7 @@ func (a *Authenticator) ldap(ctx context.Context, realm *session.Realm, user *se
 		identity.UserID, identity.UserRev = user.ID, user.Rev
 		ownRoles = user.RoleNames
 	case directory.cfg.EphemeralUsers:
-		// No record is kept, yet the same user has the same id at each login.
-		identity.UserID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(realm.ID+"/"+username)).String()
+		identity.UserID = ephemeralID(realm, username)
 	case directory.cfg.AutoCreateUsers:
 		identity.UserID, identity.AutoCreate = uuid.NewString(), true
 	default:
