@@ -24,7 +24,7 @@ type sessions struct {
 	diary   *access.Diary
 }
 
-// whose is the user that a call of /api/sessions is about. all stands for everybody.
+// whose is the user that a call of /api/sessions is about. all stands for everybody, or if there is a realm all of that.
 type whose struct {
 	realm    string
 	username string
@@ -84,7 +84,7 @@ func (s *sessions) canonical(rc *exchange.Request, level cluster.Level, realmNam
 }
 
 // listSessions is GET /api/sessions?user=U&realm=R&limit=N&after=HANDLE: a page of sessions, oldest first for one
-// user, by handle for all. To be listed is no use.
+// user, by handle for all, or for all of a realm. To be listed is no use.
 func (s *sessions) listSessions(rc *exchange.Request) error {
 	p, err := s.callers.Authenticate(rc)
 	if err != nil {
@@ -156,6 +156,9 @@ func (s *sessions) sessionPage(rc *exchange.Request, who whose, after session.Ke
 	for i, sess := range found {
 		if len(page) == limit {
 			return page, found[i-1].Key, nil
+		}
+		if who.realm != "" && sess.Realm != who.realm {
+			continue
 		}
 		if sess.Expires > at && s.state.Cluster.LastUse(sess.Key, sess.LastUse).Add(sess.Idle) > at {
 			page = append(page, sess)

@@ -164,6 +164,39 @@ func TestEndOneSession(t *testing.T) {
 	f.expect(end(other, idCookie(f.create(session.Create{Username: "root"}))), 404, "session-not-found") // the caller is signed in
 }
 
+// A script may end what it lists: that of one realm is not to be everybody's.
+func TestListOfARealm(t *testing.T) {
+	f := newFixture(t)
+	root := f.create(session.Create{Username: "root"})
+	f.fake.must(t, &session.CreateRealm{ID: "realm-dir", Name: "dir", Type: realm.TypeLDAP, Enabled: true})
+	var want []string
+	for i := range 20 {
+		f.create(session.Create{Username: "ann"})
+		want = append(want, f.create(session.Create{Realm: "dir", Username: fmt.Sprint("u", i), UserID: "u"}).Key.String())
+	}
+	for name, want := range map[string]int{"dir": len(want), "native": 21, "nowhere": 0, "": 41} {
+		if l := f.list("/api/sessions?limit=1000&realm="+name, idCookie(root)); len(l.Sessions) != want {
+			t.Errorf("%d sessions of %q, not %d", len(l.Sessions), name, want)
+		}
+	}
+	var seen []string
+	for next := ""; ; {
+		l := f.list("/api/sessions?realm=dir&limit=3"+next, idCookie(root))
+		for _, s := range l.Sessions {
+			seen = append(seen, s.Handle)
+		}
+		if l.Next == "" {
+			break
+		}
+		next = "&after=" + l.Next
+	}
+	slices.Sort(seen)
+	slices.Sort(want)
+	if !slices.Equal(seen, want) {
+		t.Errorf("%d sessions in pages: %v", len(seen), seen)
+	}
+}
+
 func TestEndAllSessions(t *testing.T) {
 	f := newFixture(t)
 	root, ann := f.create(session.Create{Username: "root"}), f.create(session.Create{Username: "ann"})
