@@ -121,7 +121,8 @@ func (h *Hasher) Stats() HasherStats {
 }
 
 // check computes one hash of the password, by the stored form or, where there is none that can be used, by a dummy of
-// the costs that new hashes have: so that the time taken does not tell which of the two it was. A dummy never matches.
+// the costs that new hashes have: so that the time taken does not tell which of the two it was, unless the costs were
+// changed since the stored form was made. A dummy never matches.
 func (h *Hasher) check(ctx context.Context, stored *phc, password string) (bool, error) {
 	p := h.dummy
 	if stored != nil {
