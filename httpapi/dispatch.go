@@ -28,6 +28,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, control bool) {
 		rc = &exchange.Request{}
 	}
 	rc.Reset(ctx, control, start)
+	s.bodies.Hold(&ctx.Request)
 	defer s.finish(rc, start)
 	if err := s.dispatch(rc); err != nil {
 		s.fail(rc, err)
@@ -53,6 +54,7 @@ func (s *Server) finish(rc *exchange.Request, start time.Time) {
 	if rc.Cancel != nil {
 		rc.Cancel()
 	}
+	s.bodies.Release(&rc.Ctx.Request)
 	if rc.Route != nil {
 		rc.Route.Meter.Observe(rc.Ctx.Response.StatusCode(), time.Since(start))
 	}
@@ -146,10 +148,11 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 
 // refuse answers what is not read to its end, or can't be. The connection is closed after it.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, e *session.Error) {
+	s.bodies.Release(&ctx.Request)
 	status, _, _ := exchange.AnswerOf(e)
 	s.armour.put(ctx, ctx.IsTLS())
 	rc := exchange.Request{Ctx: ctx}
-	exchange.WriteError(ctx, status, e, rc.RequestID(), 0)
+	exchange.WriteError(ctx, status, e, rc.RequestID(), exchange.WaitOf(e))
 	ctx.SetConnectionClose()
 	s.router.Unknown.Meter.Observe(status, 0)
 }
@@ -160,8 +163,12 @@ func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
 	h := &ctx.Request.Header
 	f := exchange.FramingOf(h)
 	refused := f.Check()
-	if refused == nil && h.ContentLength() > exchange.BodyLimit(h) {
+	switch {
+	case refused != nil:
+	case h.ContentLength() > exchange.BodyLimit(h):
 		refused = exchange.ErrBodyLimit
+	case !s.bodies.Fits(h):
+		refused = cluster.ErrOverloaded
 	}
 	if refused == nil {
 		return fasthttp.StatusContinue

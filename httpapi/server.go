@@ -37,6 +37,7 @@ type Server struct {
 	armour   *armour
 	lane     *lane     // nil: there is none
 	requests sync.Pool // of *request
+	bodies   *exchange.Bodies
 	inFlight atomic.Int64
 	panics   atomic.Uint64
 	cancel   context.CancelFunc
@@ -57,7 +58,10 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, armour: newArmour(cfg.HSTS), handshakes: transport.NewHandshakes(cfg.TrustedProxies)}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, armour: newArmour(cfg.HSTS),
+		bodies: exchange.NewBodies(), handshakes: transport.NewHandshakes(cfg.TrustedProxies),
+	}
 	if cfg.TLSCert != "" {
 		s.certificate = transport.NewCertificate(cfg.TLSCert, cfg.TLSKey, cfg.Logger)
 	}
@@ -81,10 +85,11 @@ func New(cfg Config) (*Server, error) {
 // has no effect, as the armour is laid on after it, and is not wanted: a server with a clock sends Date (RFC 9110, 6.6.1),
 // which is made once a second.
 func (s *Server) fastServer(h fasthttp.RequestHandler, connections int) *fasthttp.Server {
+	fasthttp.SetBodySizePoolLimit(exchange.MaxBody, -1) // for all servers of a process; also of requests whose end nobody is told of
 	return &fasthttp.Server{
 		Handler:                      h,
 		ErrorHandler:                 s.badRequest,
-		HeaderReceived:               exchange.HeaderReceived,
+		HeaderReceived:               s.bodies.HeaderReceived,
 		ExpectHandler:                s.expected,
 		ConnState:                    transport.ConnState,
 		ReadTimeout:                  transport.ReadTimeout,

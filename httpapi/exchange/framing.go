@@ -15,8 +15,11 @@ import (
 // may read it in another way: what one of them takes for the body is the next request to the other (RFC 9112, 11.2).
 // This file refuses what it lets pass.
 
-// noBody is the length, to fasthttp, of a request that has neither a Content-Length nor chunks.
-const noBody = -2
+// What the length is, to fasthttp, of a body that has none.
+const (
+	chunkedBody = -1
+	noBody      = -2 // there is neither a Content-Length nor chunks
+)
 
 // framing is what the fields of a request's head say about its beginning and its end. fasthttp forgets some of it, so
 // it is read from the bytes as they came.
@@ -172,20 +175,6 @@ func PlainPath(sent []byte) bool {
 		}
 	}
 	return true
-}
-
-// HeaderReceived is called between the header and the body. It returns the limit of the body, and puts right what
-// fasthttp would make of Expect: there is nothing to ask for where no body follows or the client is too old to know.
-func HeaderReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if expect := h.Peek(fasthttp.HeaderExpect); len(expect) > 0 {
-		switch length := h.ContentLength(); {
-		case !h.IsHTTP11(), length == noBody, length == 0:
-			h.Del(fasthttp.HeaderExpect)
-		case bytes.EqualFold(expect, []byte("100-continue")):
-			h.Set(fasthttp.HeaderExpect, "100-continue") // fasthttp knows it in lower case only
-		}
-	}
-	return fasthttp.RequestConfig{MaxRequestBodySize: BodyLimit(h)}
 }
 
 // BodyLimit gives bulk calls the larger bodies. It goes by the path as it was sent: whoever writes it in another way

@@ -16,6 +16,10 @@ const (
 	// MaxVerifyBody is that of POST /api/sessions/verify: as many tokens as a call may have, of the longest form, with 16
 	// bytes each for quotes, comma and indentation: 320 KiB.
 	MaxVerifyBody = MaxBulkVerify * (credential.AnonymousText + 16)
+
+	// maxLargeBodies is how many bodies above MaxBody a node holds at once: fasthttp rounds the longest up to 512 KiB, so they
+	// take 64 MiB, whoever sends them. That many calls ask about half a million tokens: half a second of a processor.
+	maxLargeBodies = 128
 )
 
 // Limits of what is in a request.
