@@ -42,12 +42,13 @@ func (h *Handshakes) Refused() uint64 { return h.refused.Load() }
 
 // begin takes a place for a handshake. leave gives it back.
 func (h *Handshakes) begin(from netip.Addr) (leave func(), ok bool) {
+	trusted := h.trusted.Contain(from)
 	if from.Is6() {
 		from = netip.PrefixFrom(from, 64).Masked().Addr() // a host has as many addresses as it wants within it
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.all >= h.InAll || h.from[from] >= h.OfOne && !h.trusted.Contain(from) {
+	if h.all >= h.InAll || h.from[from] >= h.OfOne && !trusted {
 		h.refused.Add(1)
 		return nil, false
 	}
