@@ -31,6 +31,7 @@ type fakeCluster struct {
 	lookupErr error
 	cutOff    cluster.Level // of what lookups are answered at, whatever they ask for; 0: they get that
 	readErr   error
+	overtakes session.Command // is applied while the next read runs, which runs again
 	ready     error
 	onLookup  func()
 	onTick    func() session.Time // the clock, instead of one that tests move
@@ -76,10 +77,7 @@ func (c *fakeCluster) Do(ctx context.Context, cmd session.Command) (session.Resu
 		return session.Result{}, err
 	}
 	c.mu.Lock()
-	c.tick()
-	c.index++
-	c.commands = append(c.commands, cmd)
-	result := c.machine.Apply(c.index, &session.Entry{Stamp: c.clock, Commands: []session.Command{cmd}})[0]
+	result := c.applyLocked(cmd)
 	c.mu.Unlock()
 	if after != nil {
 		if err := after(cmd); err != nil {
@@ -90,6 +88,13 @@ func (c *fakeCluster) Do(ctx context.Context, cmd session.Command) (session.Resu
 		return result, result.Err
 	}
 	return result, nil
+}
+
+func (c *fakeCluster) applyLocked(cmd session.Command) session.Result {
+	c.tick()
+	c.index++
+	c.commands = append(c.commands, cmd)
+	return c.machine.Apply(c.index, &session.Entry{Stamp: c.clock, Commands: []session.Command{cmd}})[0]
 }
 
 func (c *fakeCluster) Lookup(ctx context.Context, key session.Key, level cluster.Level) (session.View, cluster.Level, error) {
@@ -137,6 +142,11 @@ func (c *fakeCluster) Read(_ context.Context, level cluster.Level, fn func(*sess
 		return c.readErr
 	}
 	fn(c.machine)
+	if cmd := c.overtakes; cmd != nil {
+		c.overtakes = nil
+		c.applyLocked(cmd)
+		fn(c.machine)
+	}
 	return nil
 }
 

@@ -202,6 +202,7 @@ func (s *sessions) endSession(rc *exchange.Request) error {
 	}
 	var found *session.Head
 	err = s.state.Cluster.Read(s.state.Context(rc), access.DecisionLevel, func(m *session.Machine) {
+		found = nil // a read may run again
 		if view, ok := m.Lookup(key); ok {
 			found = &view.Session
 		}

@@ -31,6 +31,7 @@ func (s *sessions) why(rc *exchange.Request) error {
 	known := false
 	var live *session.Head
 	err = s.state.Read(rc, func(m *session.Machine) {
+		live = nil // a read may run again
 		var view session.View
 		if view, known = m.Lookup(key); known {
 			live = &view.Session

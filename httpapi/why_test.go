@@ -216,6 +216,27 @@ func TestWhyOfOneThatIsNotSwept(t *testing.T) {
 	}
 }
 
+// A session that ends while it is looked for, so that the read runs again, has ended.
+func TestEndsDuringARead(t *testing.T) {
+	f := newFixture(t)
+	admin := f.create(session.Create{Username: "root"})
+	overtaken := func(method, suffix string) answer {
+		ann := f.create(session.Create{Username: "ann"})
+		f.fake.set(func(c *fakeCluster) { c.overtakes = &session.Invalidate{Key: ann.Key, Reason: session.EndedByLogout} })
+		return f.send(method, "/api/sessions/"+ann.Key.String()+suffix, idCookie(admin))
+	}
+	a := overtaken("GET", "/why")
+	if a.status != 200 || !strings.Contains(a.body, `"active":false`) || !strings.Contains(a.body, `"reason":"logout"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	f.expect(overtaken("DELETE", ""), 404, exchange.ErrNoSession.Code)
+	for _, cmd := range f.fake.commands {
+		if end, ok := cmd.(*session.Invalidate); ok && end.Reason == session.EndedByAdmin {
+			t.Error("what had ended was ended once more")
+		}
+	}
+}
+
 // As many tokens as a call may have fit into its body, of the longest form, also with a line for each.
 func TestVerifyBodyFits(t *testing.T) {
 	f := newFixture(t)

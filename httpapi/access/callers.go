@@ -169,6 +169,7 @@ func (a *Callers) viewOf(ctx context.Context, level cluster.Level, identity real
 	moved := false
 	err := a.state.Cluster.Read(ctx, level, func(m *session.Machine) {
 		var userRev, realmRev uint64
+		view.User, view.Realm = nil, nil // a read may run again
 		if user, ok := m.UserByName(identity.Realm, identity.Username); ok {
 			view.User, userRev = user, user.Rev
 		}
