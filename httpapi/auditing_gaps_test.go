@@ -94,6 +94,30 @@ func TestAuditOfCalls(t *testing.T) {
 	}
 }
 
+// A gateway that checks tokens with each of its requests leaves a line once in a while, and what all of it came to.
+func TestAuditOfChecks(t *testing.T) {
+	f, out := audited(t)
+	svc, ann := f.create(session.Create{Username: "svc"}), f.create(session.Create{Username: "ann"})
+	check := func(client string) {
+		t.Helper()
+		f.expect(f.send("POST", "/api/sessions/verify", idCookie(svc), jsonBody(`{"tokens":["`+ann.Text+`","x"]}`), from(client)), 200, "")
+	}
+	for range 4 {
+		check("192.0.2.7:1")
+	}
+	check("192.0.2.8:1")
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	line := func(count int, detail string) audit.Event {
+		return audit.Event{Name: audit.Verified, Outcome: audit.OK, By: "svc@native", Count: count, Detail: detail}
+	}
+	want := []audit.Event{line(2, "1 active"), line(2, "1 active"), line(6, "3 active in 3 calls")}
+	if got := out.since(t, 0); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Sessions that a service makes are named one by one, and a call that came to nothing is a line as well.
 func TestAuditOfSessionsMade(t *testing.T) {
 	f, out := audited(t)

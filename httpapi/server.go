@@ -245,6 +245,7 @@ func (s *Server) Close() error {
 	err := errors.Join(closeFast(ctx, s.api), closeFast(ctx, s.control), s.operator.close())
 	s.logins.Orphans.Close()
 	s.served.Wait()
+	s.diary.Close()
 	if err != nil {
 		return fmt.Errorf("close HTTP server: %w", err)
 	}

@@ -1,14 +1,12 @@
 package httpapi
 
 import (
-	"strconv"
 	"sync"
 	"time"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
 	"cloakroom/httpapi/access"
-	"cloakroom/httpapi/audit"
 	"cloakroom/httpapi/exchange"
 )
 
@@ -50,7 +48,7 @@ func (c *checker) verifySessions(rc *exchange.Request) error {
 	if err != nil {
 		return err // nothing is half told
 	}
-	c.diary.Audit(rc, p, audit.Event{Name: audit.Verified, Count: len(in.tokens), Detail: strconv.Itoa(good) + " active"}, nil)
+	c.diary.AuditChecks(rc, p, len(in.tokens), good)
 	rc.Ctx.Response.Header.SetContentType(exchange.TypeJSON)
 	rc.Buf = rc.Ctx.Response.SwapBody(append(b, `]}`...)) // a copy of a MB would cost more than the JSON does
 	return nil

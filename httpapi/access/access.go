@@ -53,7 +53,7 @@ func New(base context.Context, cfg Config) *Access {
 	a.State = &State{
 		Cluster: cfg.Cluster, Standard: cfg.Level, allowLocal: cfg.AllowLocalReads, Base: base, Deadlines: newDeadlines(base, requestTimeout),
 	}
-	a.Diary = &Diary{log: cfg.Audit, state: a.State, clients: a.Clients}
+	a.Diary = &Diary{log: cfg.Audit, often: often{log: cfg.Audit}, state: a.State, clients: a.Clients}
 	a.Door = &Door{Authenticator: cfg.Authenticator, state: a.State, clients: a.Clients, diary: a.Diary}
 	a.Callers = &Callers{state: a.State, jar: a.Jar, door: a.Door, diary: a.Diary}
 	a.Logins = &Logins{

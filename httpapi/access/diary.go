@@ -3,9 +3,6 @@ package access
 import (
 	"context"
 	"errors"
-	"maps"
-	"sync"
-	"time"
 
 	"cloakroom/cluster"
 	"cloakroom/cluster/session"
@@ -19,7 +16,7 @@ import (
 // Diary writes down what the audit log is to say, and of whom.
 type Diary struct {
 	log     *audit.Log
-	calls   calls
+	often   often
 	state   *State
 	clients *Clients
 }
@@ -35,12 +32,17 @@ func (d *Diary) Audit(rc *exchange.Request, p Principal, e audit.Event, err erro
 
 // auditRequest is audit for requests of nobody in particular: logins.
 func (d *Diary) auditRequest(rc *exchange.Request, e audit.Event, err error) {
+	d.log.Write(d.eventOf(rc, e, err))
+}
+
+// eventOf fills in what a request says of an event.
+func (d *Diary) eventOf(rc *exchange.Request, e audit.Event, err error) audit.Event {
 	e.Client, e.Request = d.clients.addressOf(rc), string(rc.RequestID())
 	if rc.Control {
 		e.Client = "control socket"
 	}
 	e.Outcome, e.Agent = outcomeOf(err), credential.WithoutTokens(e.Agent)
-	d.log.Write(e)
+	return e
 }
 
 // AuditChange is audit for a change of a record, after it was proposed. What was refused for its form is no event; what was
@@ -136,43 +138,23 @@ func (d *Diary) Nameable(rc *exchange.Request, inRealm, user string) (realmName,
 // auditCall audits credentials that were right, and were for one call: once in a while for each user and address, as a
 // script that sends them along sends them with each of its calls.
 func (d *Diary) auditCall(rc *exchange.Request, identity realm.Identity) {
-	if d.calls.first(callKey{identity.Realm, identity.Username, d.clients.addressOf(rc)}, time.Now()) {
-		d.auditRequest(rc, audit.Event{
+	d.often.done(callKey{audit.Login, identity.Realm, identity.Username, d.clients.addressOf(rc)}, 1, 1, func() audit.Event {
+		return d.eventOf(rc, audit.Event{
 			Name: audit.Login, Realm: identity.Realm, User: identity.Username, Agent: agentOf(rc), Detail: "for one call",
 		}, nil)
-	}
+	})
 }
 
-// callKey is what calls with credentials of their own are told apart by.
-type callKey struct{ realm, user, address string }
-
-// calls remembers whose calls were audited lately.
-type calls struct {
-	mu    sync.Mutex
-	until map[callKey]time.Time // when the next one is to be audited
-	swept time.Time
+// AuditChecks audits that tokens were checked, many at once, and some found active: once in a while for each caller and
+// address, as a gateway may ask with each of its requests.
+func (d *Diary) AuditChecks(rc *exchange.Request, p Principal, tokens, active int) {
+	d.often.done(callKey{name: audit.Verified, user: p.Name(), address: d.clients.addressOf(rc)}, tokens, active, func() audit.Event {
+		return d.eventOf(rc, audit.Event{Name: audit.Verified, By: p.Name(), Count: tokens, Detail: activeOf(active)}, nil)
+	})
 }
 
-// first reports whether a call is to be audited. While there are more callers than it remembers, those over are audited each
-// time: rather too many lines than none, and the log has its own bound.
-func (c *calls) first(key callKey, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.Before(c.until[key]) {
-		return false
-	}
-	if now.Sub(c.swept) >= callAudit { // not each time it is full
-		maps.DeleteFunc(c.until, func(_ callKey, until time.Time) bool { return !now.Before(until) })
-		c.swept = now
-	}
-	if c.until == nil {
-		c.until = map[callKey]time.Time{}
-	}
-	if _, again := c.until[key]; again || len(c.until) < maxCallers {
-		c.until[key] = now.Add(callAudit)
-	}
-	return true
-}
+// Close writes what is left to tell, when no request is under way any more.
+func (d *Diary) Close() { d.often.close() }
 
 // auditLogin audits what became of a session for credentials that were right.
 func (d *Diary) auditLogin(rc *exchange.Request, create *session.Create, err error) {

@@ -5,10 +5,10 @@ import "time"
 // requestTimeout is how long a handler waits for the cluster in all.
 const requestTimeout = 10 * time.Second
 
-// Limits of what is remembered so that credentials for one call are not audited with each call.
+// Limits of what is remembered so that what callers do with each call is not audited each time: see often.
 const (
-	callAudit  = time.Minute // between two lines about one user, realm and address
-	maxCallers = 4096        // of those: half a MB
+	callAudit  = time.Minute // between two lines about one caller and address
+	maxCallers = 4096        // of those: 3 MB
 )
 
 // Limits of logins that wait for others of the same user from the same address: see loginLines.
