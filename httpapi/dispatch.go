@@ -54,9 +54,10 @@ func (s *Server) finish(rc *exchange.Request, start time.Time) {
 	if rc.Cancel != nil {
 		rc.Cancel()
 	}
-	s.bodies.Release(&rc.Ctx.Request)
+	status := rc.Ctx.Response.StatusCode()
+	s.bodies.Release(&rc.Ctx.Request, status < 300)
 	if rc.Route != nil {
-		rc.Route.Meter.Observe(rc.Ctx.Response.StatusCode(), time.Since(start))
+		rc.Route.Meter.Observe(status, time.Since(start))
 	}
 	rc.Reset(nil, false, time.Time{})
 	s.requests.Put(rc)
@@ -148,7 +149,7 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 
 // refuse answers what is not read to its end, or can't be. The connection is closed after it.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, e *session.Error) {
-	s.bodies.Release(&ctx.Request)
+	s.bodies.Release(&ctx.Request, false)
 	status, _, _ := exchange.AnswerOf(e)
 	s.armour.put(ctx, ctx.IsTLS())
 	rc := exchange.Request{Ctx: ctx}
