@@ -113,7 +113,7 @@ func bugs() []bug {
 				Name: "no freeze", File: leader,
 				Old: "m.history.lastOld(term).Add(m.cfg.outlast())",
 				New: "m.history.lastOld(term)",
-			}, faults: "minority", within: 30 * time.Minute,
+			}, faults: "minority", within: 3 * time.Hour,
 		},
 		{
 			Mutant: mutant.Mutant{
