@@ -54,10 +54,9 @@ func (s *Server) finish(rc *exchange.Request, start time.Time) {
 	if rc.Cancel != nil {
 		rc.Cancel()
 	}
-	status := rc.Ctx.Response.StatusCode()
-	s.bodies.Release(&rc.Ctx.Request, status < 300)
+	s.bodies.Release(&rc.Ctx.Request)
 	if rc.Route != nil {
-		rc.Route.Meter.Observe(status, time.Since(start))
+		rc.Route.Meter.Observe(rc.Ctx.Response.StatusCode(), time.Since(start))
 	}
 	rc.Reset(nil, false, time.Time{})
 	s.requests.Put(rc)
@@ -149,7 +148,7 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 
 // refuse answers what is not read to its end, or can't be. The connection is closed after it.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, e *session.Error) {
-	s.bodies.Release(&ctx.Request, false)
+	s.bodies.Release(&ctx.Request)
 	status, _, _ := exchange.AnswerOf(e)
 	s.armour.put(ctx, ctx.IsTLS())
 	rc := exchange.Request{Ctx: ctx}

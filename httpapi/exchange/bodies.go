@@ -110,12 +110,10 @@ func (b *Bodies) Hold(req *fasthttp.Request) {
 	}
 }
 
-// Release gives the place of a request's body back. A large body is dropped, or fasthttp would keep the memory for the next
-// request of the connection: it is kept for those who were let in, which spares them to have it made anew for each.
-func (b *Bodies) Release(req *fasthttp.Request, keep bool) {
-	if !keep {
-		req.ReleaseBody(MaxBody)
-	}
+// Release drops a request's body if it is large, and gives its place back. To drop it, or fasthttp would keep the memory for
+// the next request of the connection.
+func (b *Bodies) Release(req *fasthttp.Request) {
+	req.ReleaseBody(MaxBody)
 	if b.held.Load() == 0 {
 		return
 	}

@@ -37,9 +37,9 @@ func testPlacesOfBodies(t *testing.T) {
 	third.Header.Del(fasthttp.HeaderExpect)
 	large(&third, true)
 	large(&fourth, false)
-	b.Release(&third, false)
-	b.Release(&kept, false)
-	b.Release(&fourth, false) // which has none
+	b.Release(&third)
+	b.Release(&kept)
+	b.Release(&fourth) // which has none
 	if n := b.Held(); n != 0 {
 		t.Errorf("%d places are taken", n)
 	}
