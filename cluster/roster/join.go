@@ -16,7 +16,7 @@ import (
 // the leader names the one that is.
 func (r *Roster) announce(ctx context.Context, to string) {
 	r.mu.Lock()
-	due, admitted := !r.placed || time.Since(r.announced) >= AnnounceInterval, r.admitted
+	due, admitted, noted := !r.placed || time.Since(r.announced) >= AnnounceInterval, r.admitted, r.noted
 	r.mu.Unlock()
 	if to == "" || !due {
 		return
@@ -46,18 +46,19 @@ func (r *Roster) announce(ctx context.Context, to string) {
 		r.cfg.OnFatal(err)
 		return
 	}
-	if !admitted {
-		if r.cfg.Raft.Applied() == 0 {
-			return // a member without a log is one that has lost it: it announces itself again
-		}
+	if !noted && r.cfg.Raft.Applied() > 0 { // a member without a log would be one that has lost it
 		if err := r.cfg.OnAdmitted(); err != nil {
 			r.cfg.OnFatal(err)
 			return
 		}
+		noted = true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.admitted = true
+	r.admitted, r.noted = true, noted
+	if !noted {
+		return // it announces itself again
+	}
 	if !r.placed && (w.Voter || w.Settled || r.cfg.Self.ReadReplica) {
 		r.cfg.Logger.Info("member of the cluster", "cluster", w.ClusterID, "voter", w.Voter)
 		r.placed = true

@@ -91,6 +91,25 @@ func TestAdmittedWithALog(t *testing.T) {
 	})
 }
 
+// A node that was let in and removed before it had a log is told so: it does not join once more.
+func TestRemovedBeforeItsLog(t *testing.T) {
+	inWorld(t, "a", func(t *testing.T, w *world) {
+		w.start("b", replica, func(c *Config) { c.Raft.(*host).lag = 1 << 60 })
+		time.Sleep(2 * AnnounceInterval)
+		w.expect("add b")
+		w.kill("b")
+		if err := w.hosts["a"].roster.Remove(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		w.back("b")
+		time.Sleep(2 * AnnounceInterval)
+		w.expect("remove b, strike b")
+		if told := w.told("b"); !strings.Contains(told, ErrRemoved.Code) {
+			t.Errorf("it was told %q", told)
+		}
+	})
+}
+
 // Dead voters go one after the other, as long as three are left, and not before their time.
 func TestDeadVotersAreRemoved(t *testing.T) {
 	inWorld(t, "a b c d e f", func(t *testing.T, w *world) {

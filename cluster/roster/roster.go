@@ -99,6 +99,7 @@ type Roster struct {
 	mu        sync.Mutex
 	clusterID string
 	admitted  bool      // the leader has let this node in, now or at an earlier start
+	noted     bool      // and that is on disk: see Config.OnAdmitted
 	placed    bool      // the leader has confirmed this node's place
 	dismissed bool      // an operator has removed this node, which goes before its being removed
 	announced time.Time // last confirmation
@@ -117,7 +118,7 @@ func New(cfg Config) (*Roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admitted: cfg.Admitted, admit: make(chan struct{}, 1), stir: make(chan struct{}, 1)}
+	r := &Roster{cfg: cfg, promiser: p, clusterID: cfg.ClusterID, admitted: cfg.Admitted, noted: cfg.Admitted, admit: make(chan struct{}, 1), stir: make(chan struct{}, 1)}
 	r.former = former{roster: r}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	cfg.Peers.Handle(KindAnnounce, r.serveAnnounce)
