@@ -48,13 +48,14 @@ type Cluster struct {
 	room     room
 	changes  changes
 
-	draining atomic.Bool
-	cutOff   atomic.Bool   // lookups are answered at level local
-	lost     chan struct{} // capacity 1: a leader is to be looked for
-	current  atomic.Bool   // since the start this node was as far as the leader, once
-	removed  atomic.Bool   // under its present id it is no member any more
-	leading  atomic.Bool   // this node has taken office, and not lost it as far as it knows
-	fatal    sync.Once
+	draining  atomic.Bool
+	resealing atomic.Bool   // see resealData
+	cutOff    atomic.Bool   // lookups are answered at level local
+	lost      chan struct{} // capacity 1: a leader is to be looked for
+	current   atomic.Bool   // since the start this node was as far as the leader, once
+	removed   atomic.Bool   // under its present id it is no member any more
+	leading   atomic.Bool   // this node has taken office, and not lost it as far as it knows
+	fatal     sync.Once
 
 	leaderless atomic.Pointer[time.Time] // since when this node knows of no leader; nil: it knows of one
 
@@ -300,6 +301,11 @@ func (c *Cluster) Retire(ctx context.Context) error {
 	c.draining.Store(true)
 	if !c.raft.IsLeader() || !c.others() {
 		return nil
+	}
+	if end, ok := ctx.Deadline(); ok { // the requests under way need the rest, also where nobody is elected
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
 	}
 	if err := c.roster.Transfer(ctx, ""); err != nil && c.raft.IsLeader() {
 		return fmt.Errorf("hand over the leadership: %w", err)

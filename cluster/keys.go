@@ -139,8 +139,8 @@ const (
 // snapshot, which may not be possible for a while, as when there is little room or another one is being written: then it is
 // tried again.
 func (c *Cluster) resealData() {
-	if !c.raft.NeedsReseal() {
-		return
+	if !c.raft.NeedsReseal() || !c.resealing.CompareAndSwap(false, true) {
+		return // or it is being done, and looks again in the end
 	}
 	c.group.Go(func() {
 		for pause := resealRetry; ; pause = min(2*pause, resealRetryMax) {
@@ -148,6 +148,8 @@ func (c *Cluster) resealData() {
 			switch {
 			case err == nil:
 				c.logger.Info("log and snapshots are encrypted under the first data key")
+				c.resealing.Store(false)
+				c.resealData() // other keys may have come meanwhile
 				return
 			case c.ctx.Err() != nil:
 				return
