@@ -52,6 +52,9 @@ func (f *Founding) Survey() (*Founded, error) {
 // right when it is called again.
 func (f *Founding) Recover() (*Founded, error) {
 	d := &dataDir{path: f.DataDir}
+	if err := storage.CheckLinks(d.path, ownNames); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	if err := d.putBack(); err != nil {
 		return nil, fmt.Errorf("undo what was cut short: %w", err)
 	}

@@ -138,6 +138,48 @@ func Inherit(dir string, names []string) (err error) {
 	})
 }
 
+// errLink refuses what root would read for, or give to, somebody who must not have it.
+var errLink = errors.New("it is a link, or has another name, and root can't know whose it is: remove it, or run this as the directory's owner")
+
+// CheckLinks looks for links in dir under one of names, if root calls it for somebody else. A node makes none. Whoever has
+// taken over the user that it runs as may: what root copies and then gives away (Inherit) must not be from elsewhere.
+func CheckLinks(dir string, names []string) error {
+	top, err := os.Stat(dir)
+	if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if uid, _ := owner(top); uid == 0 {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if first, _, _ := strings.Cut(name, "/"); !named(names, first) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		stat, _ := info.Sys().(*syscall.Stat_t)
+		if info.Mode()&fs.ModeSymlink != 0 || info.Mode().IsRegular() && stat.Nlink > 1 {
+			return &fs.PathError{Op: "take over", Path: path, Err: errLink}
+		}
+		return nil
+	})
+}
+
 func owner(info fs.FileInfo) (uid, gid int) {
 	stat := info.Sys().(*syscall.Stat_t)
 	return int(stat.Uid), int(stat.Gid)

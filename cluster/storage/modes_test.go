@@ -95,3 +95,42 @@ func TestInherit(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckLinks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to be somebody else's directory takes the rights of root")
+	}
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	at := func(path string) string { return filepath.Join(dir, path) }
+	check := func(what string, refused bool) {
+		t.Helper()
+		if err := CheckLinks(dir, []string{"raft", "node.json"}); errors.Is(err, errLink) != refused || !refused && err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	err := errors.Join(
+		os.WriteFile(secret, nil, 0o600), os.Mkdir(at("raft"), 0o700), os.WriteFile(at("raft/file"), nil, 0o600),
+		os.Symlink(secret, at("other")), os.Symlink(secret, at("raft/link")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("root's own", false)
+	for _, step := range []struct {
+		what    string
+		do      func() error
+		refused bool
+	}{
+		{"a link", func() error { return os.Chown(dir, 65532, 65532) }, true},
+		{"none", func() error { return os.Remove(at("raft/link")) }, false},
+		{"a second name", func() error { return os.Link(secret, at("node.json")) }, true},
+		{"the log elsewhere", func() error {
+			return errors.Join(os.Remove(at("node.json")), os.RemoveAll(at("raft")), os.Symlink(filepath.Dir(secret), at("raft")))
+		}, true},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		check(step.what, step.refused)
+	}
+}
