@@ -46,8 +46,9 @@ func newAhead(inner raft.LogStore) *ahead {
 }
 
 // enter is told by the library's main goroutine of each new state, before it acts on it; no heartbeat ends an office, see
-// calmTransport. In any but a leader's, all entries are on the disk when enter returns, or the node has failed. Shutdown is told by who ends the node, who must not
-// wait for its disk; if the library goes on for a moment it becomes a follower before it acknowledges anything.
+// calmTransport. In any but a leader's, all entries are on the disk when enter returns, or the node has failed. Shutdown is
+// told by who ends the node, who must not wait for its disk; if the library goes on for a moment it becomes a follower
+// before it acknowledges anything.
 func (a *ahead) enter(state raft.RaftState) {
 	a.mu.Lock()
 	a.leading = state == raft.Leader

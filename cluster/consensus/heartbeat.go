@@ -52,10 +52,12 @@ func (t *calmTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, a
 }
 
 // SetHeartbeatHandler takes the library's way past its main goroutine for heartbeats. Only those that change nothing may
-// take it. One of another term, or to a node that is no follower, is refused: what the leader sends beside heartbeats, some
-// Config.Commit later at the latest, does the same on the main goroutine. Else that one would go on while the heartbeat ends
-// this node's office, which takes as long as a write (ahead.enter): it may vote in a later term meanwhile, and the
-// heartbeat's would be written over that.
+// take it. One of another term, or to a node that is no follower, is refused: what the leader sends beside heartbeats does
+// the same on the main goroutine. That is an entry, or the nudge about one (see nudge.go) where the library has given up on
+// the node for some seconds; the ticks of the read leases see to it that there is one. Else the main goroutine would go on
+// while the heartbeat ends this node's office, which takes as long as a write (ahead.enter): it may vote in a later term
+// meanwhile, and the heartbeat's would be written over that. A node that becomes a candidate between the look and the
+// library's own is a race of the library's, a few instructions long.
 func (t *calmTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	t.cappedTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
 		if request, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && !t.node.follows(request.Term) {
