@@ -43,7 +43,7 @@ func (h *Handshakes) Refused() uint64 { return h.refused.Load() }
 // begin takes a place for a handshake. leave gives it back.
 func (h *Handshakes) begin(from netip.Addr) (leave func(), ok bool) {
 	trusted := h.trusted.Contain(from)
-	if from.Is6() {
+	if from.Is6() && !trusted {
 		from = netip.PrefixFrom(from, 64).Masked().Addr() // a host has as many addresses as it wants within it
 	}
 	h.mu.Lock()
