@@ -130,10 +130,11 @@ func resolveUser(m *session.Machine, rules newcomers, create *session.Create, us
 	}
 	create.Username, create.RealmRev = realm.CanonicalUsername(r.Type, username), r.Rev
 	if user, ok := m.UserByName(create.Realm, create.Username); ok {
-		create.UserID, create.UserRev = user.ID, user.Rev
+		create.UserID, create.UserRev, create.AutoCreate = user.ID, user.Rev, false
 		return nil
 	}
 	var err error
+	create.UserRev = 0 // a former run of the read may have found a record
 	create.UserID, create.AutoCreate, err = rules.of(r).Identify(create.Username)
 	return err
 }
