@@ -24,23 +24,32 @@ type callKey struct{ name, realm, user, address string }
 // tally is what calls came to since their last line.
 type tally struct {
 	event               audit.Event // of the first of them
+	of                  string      // whose they are, where there is no saying
 	next                *time.Timer // for the next line
 	calls, count, found int
 }
 
 // done counts a call in which count things were done, found of them with success. line makes its own line, if it gets one.
-// While there are more callers than are remembered, those over are audited each time: rather too many lines than none, and
-// the log has its own bound.
+// While there are more callers than are remembered, those over share a tally that names nobody.
 func (o *often) done(key callKey, count, found int, line func() audit.Event) {
 	o.mu.Lock()
-	if t := o.of[key]; t != nil {
+	t := o.of[key]
+	others := t == nil && len(o.of) >= maxCallers
+	if others {
+		key = callKey{name: key.name}
+		t = o.of[key]
+	}
+	if t != nil {
 		t.calls, t.count, t.found = t.calls+1, t.count+count, t.found+found
 		o.mu.Unlock()
 		return
 	}
 	e := line()
-	if len(o.of) < maxCallers && !o.closed {
+	if !o.closed {
 		t := &tally{event: e}
+		if others {
+			t.event, t.of = audit.Event{Name: e.Name, Outcome: e.Outcome, Detail: e.Detail}, " of other callers"
+		}
 		t.next = time.AfterFunc(callAudit, func() { o.turn(key, t) })
 		if o.of == nil {
 			o.of = map[callKey]*tally{}
@@ -87,6 +96,7 @@ func (t *tally) line() audit.Event {
 	if e.Name == audit.Verified {
 		e.Count, e.Detail = t.count, activeOf(t.found)+" in "+strconv.Itoa(t.calls)+" calls"
 	}
+	e.Detail += t.of
 	return e
 }
 

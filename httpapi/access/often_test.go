@@ -93,22 +93,26 @@ func testWhatIsDoneOftenIsSummedUp(t *testing.T) {
 	}
 }
 
-// Those over the number that is remembered are audited each time.
+// Those over the number that is remembered share a tally.
 func TestManyCallers(t *testing.T) { synctest.Test(t, testManyCallers) }
 
 func testManyCallers(t *testing.T) {
 	l := newTold(t)
-	lines := 0
+	start, lines := time.Now(), 0
 	for range 2 {
 		for i := range maxCallers + 10 {
-			l.done(callKey{user: fmt.Sprint(i)}, 1, 1, func() audit.Event {
+			l.done(callKey{name: audit.Verified, user: fmt.Sprint(i)}, 10, 3, func() audit.Event {
 				lines++
-				return audit.Event{Name: audit.Login}
+				return audit.Event{Name: audit.Verified, By: fmt.Sprint(i)}
 			})
 		}
 	}
-	if lines != maxCallers+20 || len(l.of) != maxCallers {
+	if lines != maxCallers+1 || len(l.of) != maxCallers+1 {
 		t.Errorf("%d lines, %d are remembered", lines, len(l.of))
 	}
 	l.close()
+	got := l.lines(start)
+	if want := "0  190 57 active in 19 calls of other callers "; len(got) != 2*maxCallers+2 || !slices.Contains(got, want) {
+		t.Errorf("%d lines, and not %q", len(got), want)
+	}
 }

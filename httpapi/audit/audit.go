@@ -15,8 +15,8 @@
 // the writer has caught up, and their lines stay in the queue. What finds the queue full is lost, but not silently: it is
 // counted, and as soon as the disk takes a line again, one says how many were lost (LinesLost).
 //
-// Strangers choose how often some events happen, and services check tokens all the time. Those have a bound a second, and the
-// next line that is written says how many were left out: a disk full of failed logins would be an attack of its own.
+// Strangers choose how often some events happen. Those have a bound a second, and the next line that is written says how
+// many were left out: a disk full of failed logins would be an attack of its own.
 package audit
 
 import (

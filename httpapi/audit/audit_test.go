@@ -123,23 +123,6 @@ func testFloodIsBounded(t *testing.T) {
 	}
 }
 
-// Checks of many callers push nothing else out.
-func TestChecksAreBounded(t *testing.T) { clustertest.Bubble(t, testChecksAreBounded) }
-
-func testChecksAreBounded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	at := time.Unix(1000, 0)
-	l := open(t, Config{Path: path, Now: func() time.Time { return at }})
-	for range maxVerified + 5 {
-		l.Write(Event{Name: Verified, Outcome: OK, By: "svc@native"})
-	}
-	at = at.Add(time.Second)
-	l.Write(Event{Name: Verified, Outcome: OK, By: "svc@native"})
-	if got := read(t, path); len(got) != maxVerified+1 || got[maxVerified].Omitted != 5 {
-		t.Errorf("%d lines, the last %+v", len(got), got[max(0, len(got)-1)])
-	}
-}
-
 func TestReopen(t *testing.T) { clustertest.Bubble(t, testReopen) }
 
 func testReopen(t *testing.T) {

@@ -23,7 +23,6 @@ const (
 	maxRefused   = 100 // of failed logins, and as many of those that were not even tried: enough to see who and from where
 	maxLogins    = 5000
 	maxEndedByIt = 1000 // of sessions that ended by a rule: the sample of an expiry in masses
-	maxVerified  = 20   // of checks of many tokens: there is one a minute for each caller and address
 )
 
 // ratesOf returns how many lines a second an event may have, 0 for any number.
@@ -35,8 +34,6 @@ func ratesOf(e Event) int {
 		return maxLogins
 	case e.Name == SessionEnded && e.By == "":
 		return maxEndedByIt
-	case e.Name == Verified:
-		return maxVerified
 	}
 	return 0
 }
