@@ -70,7 +70,7 @@ func writeManual(p pageWriter, model *kong.Application) {
 	p.paragraph("A flag that names a variable in brackets can be given by it, and one of serve by a line of the file that --config names as well. Flags win over variables, and those over the file.")
 	p.chapter("Exit status")
 	p.entry(fmt.Sprint(exitStopped), "Done, or stopped in good order.")
-	p.entry(fmt.Sprint(exitFailed), "Failed while it ran, or could not listen on an address.")
+	p.entry(fmt.Sprint(exitFailed), "Failed while it ran, or could not listen on an address that is in use or not there.")
 	p.entry("2", "Broken down, by a mistake in the program.")
 	p.entry(fmt.Sprint(exitWrong), "Used or configured wrongly: nothing was begun.")
 }

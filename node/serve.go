@@ -36,7 +36,7 @@ func (s *serveCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-func (s *serveCmd) serve(ctx context.Context, a *app, signals <-chan os.Signal) error {
+func (s *serveCmd) serve(ctx context.Context, a *app, signals chan os.Signal) error {
 	cfg := Config(s.Flags)
 	if err := cfg.complete(); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *serveCmd) serve(ctx context.Context, a *app, signals <-chan os.Signal) 
 	for restarts := 0; ; restarts++ {
 		begun := time.Now()
 		var node *Node
-		err := unlessSignalled(signals, func() (err error) {
+		err := unlessCutShort(signals, func() (err error) {
 			node, err = Open(cfg, log, level, lines, secrets)
 			return err
 		})
@@ -84,11 +84,14 @@ func (s *serveCmd) serve(ctx context.Context, a *app, signals <-chan os.Signal) 
 	}
 }
 
-// errNotBegun ends a process that was told to stop before its node was open.
-var errNotBegun = errors.New("stopped before the node was open")
+// Why a process ends that was told to stop before its node was open.
+var (
+	errNotBegun = errors.New("stopped before anything was begun")
+	errCutShort = errors.New("stopped while the node was being opened, by a second signal: as if it had been killed")
+)
 
-// unlessSignalled does a part of what comes before a node is open. That may last, or never end: a file may be a pipe that
-// nobody writes to, a disk may hang. Nobody was promised anything yet, so at a signal the process may end as it is.
+// unlessSignalled does what comes before a node. That may never end, as a file may be a pipe that nobody writes to. Nothing
+// was begun yet, so at a signal the process may end as it is.
 func unlessSignalled(signals <-chan os.Signal, part func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- part() }()
@@ -97,6 +100,34 @@ func unlessSignalled(signals <-chan os.Signal, part func() error) error {
 		return err
 	case <-signals:
 		return errNotBegun
+	}
+}
+
+// unlessCutShort opens a node. That leaves traces in its directory, which only a stop in good order takes back: so a signal
+// is left for what comes after. But a disk may hang, so a second one ends the process; it counts as drain's do.
+func unlessCutShort(signals chan os.Signal, open func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- open() }()
+	var first os.Signal
+	var heard time.Time
+	for {
+		select {
+		case err := <-done:
+			if first != nil {
+				select {
+				case signals <- first:
+				default: // there is another one
+				}
+			}
+			return err
+		case s := <-signals:
+			switch {
+			case first == nil:
+				first, heard = s, time.Now()
+			case time.Since(heard) >= SecondSignal:
+				return errCutShort
+			}
+		}
 	}
 }
 

@@ -85,25 +85,52 @@ func TestSignalBeforeOpen(t *testing.T) {
 	t.Parallel()
 	s := newSuiteOf(t, 1)
 	n := s.nodes[0]
-	for _, options := range [][]string{
-		{"--cluster-key-file", "pipe"},           // read before it is opened
-		{"--tls-cert", "pipe", "--tls-key", "-"}, // and by Open
-	} {
-		pipe := filepath.Join(s.dir, options[0])
-		options[1] = pipe
-		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s.start(n, options...)
-		var writer *os.File
-		s.until("the node reads "+options[0], func() (opened bool) {
-			var err error
-			writer, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-			return err == nil
-		})
-		s.stop(n)
-		_ = writer.Close()
+	pipe := filepath.Join(s.dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	s.start(n, "--cluster-key-file", pipe)
+	var writer *os.File
+	s.until("the node reads its key", func() (opened bool) {
+		var err error
+		writer, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil
+	})
+	s.stop(n)
+	_ = writer.Close()
+}
+
+// TestSignalWhileOpening: one is kept for the stop in good order that follows, and another one later ends it.
+func TestSignalWhileOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, more := range []time.Duration{0, SecondSignal - 1, SecondSignal} {
+			signals, opened, result := make(chan os.Signal, 2), make(chan struct{}), make(chan error, 1)
+			go func() { result <- unlessCutShort(signals, func() error { <-opened; return nil }) }()
+			signals <- syscall.SIGTERM
+			synctest.Wait()
+			time.Sleep(more)
+			if more > 0 {
+				signals <- os.Interrupt
+			}
+			synctest.Wait()
+			if more == SecondSignal {
+				if err := <-result; !errors.Is(err, errCutShort) {
+					t.Errorf("after the second: %v", err)
+				}
+				close(opened)
+				continue
+			}
+			select {
+			case err := <-result:
+				t.Errorf("it did not wait: %v", err)
+			default:
+			}
+			close(opened)
+			if err := <-result; err != nil || len(signals) != 1 || <-signals != syscall.SIGTERM {
+				t.Errorf("%v after the first: %v", more, err)
+			}
+		}
+	})
 }
 
 func TestDrainIsBounded(t *testing.T) {

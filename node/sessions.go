@@ -67,9 +67,12 @@ func (s *sessionsListCmd) Run(ctx context.Context, a *app) error {
 // sessions returns the sessions of a user, or of all users of a realm, or all there are.
 func (c *client) sessions(ctx context.Context, of, realm string) ([]json.RawMessage, error) {
 	query := url.Values{"limit": {strconv.Itoa(ListPage)}}
-	if of != "" {
+	switch {
+	case of != "":
 		query.Set("user", of)
 		query.Set("realm", realmOr(realm))
+	case realm != "":
+		query.Set("realm", realm) // an older node lists all realms
 	}
 	sessions := []json.RawMessage{}
 	for {
